@@ -1,0 +1,18 @@
+"""Messages between processes, over a kombu broker. This package alone imports kombu.
+
+The rooms: ``urls`` (which broker a URL means), ``broker`` (one connection: declare, publish a list,
+take a list, acknowledge), ``transports`` (the brokers kombu lacks), ``dispatcher`` (deliveries →
+validated messages), ``listener`` (the thread that takes), ``publisher`` (the thread that sends),
+``mailbox`` (how a thread hands things to the thread that owns a state).
+"""
+
+from __future__ import annotations
+
+from bus.wire.broker import Broker
+from bus.wire.dispatcher import Dispatcher
+from bus.wire.listener import Listener
+from bus.wire.mailbox import Mailbox
+from bus.wire.publisher import Publisher
+from bus.wire.urls import BrokerUrl, parse_url
+
+__all__ = ["Broker", "BrokerUrl", "Dispatcher", "Listener", "Mailbox", "Publisher", "parse_url"]

@@ -1,0 +1,101 @@
+"""The words on a command line that a worker and an executor share: which broker, under which names.
+
+Each option is mirrored by an environment variable: ``--transport-option`` by
+``TASKLINE_TRANSPORT_OPTION``; lists are separated by commas. A flag wins over the environment, the
+environment over the default. Pure but for reading the mapping it is handed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from protocol import __version__
+from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC
+
+PREFIX = "TASKLINE_"
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``argparse`` parser whose options can be given by environment variables as well."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+        self._mirrored: list[argparse.Action] = []
+
+    def mirror(self, *flags: str, **settings: Any) -> None:
+        """Add an option that ``TASKLINE_…`` mirrors, as its help says."""
+        action = self.add_argument(*flags, **settings)
+        action.help = f"{action.help or ''} [{self._variable(action)}]".strip()
+        self._mirrored.append(action)
+
+    def parse(self, argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+        """The options, with what the environment says put in where no flag says otherwise.
+
+        Ends the process with code 2 and a usage line for what cannot be, as argparse does.
+        """
+        said: list[str] = []
+        for action in self._mirrored:
+            flag = action.option_strings[0]
+            value = environ.get(self._variable(action))
+            if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
+                continue
+            several = isinstance(action, argparse._AppendAction)
+            said += [f"{flag}={part}" for part in (value.split(",") if several else [value])]
+        # Intermixed: further words of a list may come after an option as well.
+        return self.parse_intermixed_args([*said, *argv])
+
+    def add_broker(self) -> None:
+        """Which broker, exchange and topics; kombu's options; how much is logged; the version."""
+        self.add_url()
+        self.mirror("--exchange", default=DEFAULT_EXCHANGE, help="default: %(default)s")
+        self.mirror(
+            "--topic", action="append", help=f"may be repeated; default: {DEFAULT_TOPIC}"
+        )
+        self.mirror(
+            "--transport-option",
+            action="append",
+            type=transport_option,
+            metavar="KEY=VALUE",
+            help="for kombu's transport; may be repeated",
+        )
+        self.add_logging()
+
+    def add_url(self) -> None:
+        """Which broker, and nothing else."""
+        self.mirror("--url", help="the broker: local://[/path] (default), redis://…, amqp://…")
+
+    def add_logging(self, default: str = "info") -> None:
+        """How much is logged; the version."""
+        self.mirror("--log-level", choices=LOG_LEVELS, default=default, help="default: %(default)s")
+        self.add_argument("--version", action="version", version=f"taskline {__version__}")
+
+    @staticmethod
+    def _variable(action: argparse.Action) -> str:
+        return PREFIX + action.dest.upper()
+
+
+def topics_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """The topics named, or the default one."""
+    return tuple(options.topic or (DEFAULT_TOPIC,))
+
+
+def transport_option(text: str) -> tuple[str, object]:
+    """``KEY=VALUE`` as a pair; a value that reads as a number, true or false is one."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, _value(value)
+
+
+def _value(text: str) -> object:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
+
+

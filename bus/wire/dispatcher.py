@@ -1,0 +1,97 @@
+"""Deliveries become validated messages, in lists; what is not one is refused, counted and logged.
+
+Decided here: whether a delivery is a message of the protocol for this side. Nothing is answered,
+acknowledged or tracked here. Called by the listener, on its thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bus.wire.broker import Delivery
+from protocol import envelope, messages
+from protocol.envelope import HEADER
+from protocol.errors import MessageRefused
+from protocol.parcel import Received, Refused
+
+logger = logging.getLogger("taskline.bus.wire.dispatcher")
+
+QUIET = 60.0  # seconds between two log lines about the same reason and peer
+MAX_REMEMBERED = 1000  # pairs of (reason, peer) whose last log line is remembered
+_MAX_PEER: Final = 64
+
+
+class Dispatcher:
+    """Sorts deliveries. One thread only; ``refusals`` may be read from any."""
+
+    def __init__(self, *, at_worker: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at_worker = at_worker
+        self._clock = clock
+        #: How many deliveries were refused, by reason, since the start.
+        self.refusals: Counter[str] = Counter()
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def sort(self, deliveries: Sequence[Delivery]) -> list[Received | Refused]:
+        """What each delivery is, in order. Never raises for anything a peer can send."""
+        return [self._sort(delivery) for delivery in deliveries]
+
+    def _sort(self, delivery: Delivery) -> Received | Refused:
+        message = delivery.message
+        properties = delivery.properties
+        kind = properties.get("type")
+        reply_to = properties.get("reply_to")
+        correlation_id = properties.get("correlation_id")
+        try:
+            if message.errors:
+                raise MessageRefused("compression", "a compressed body that cannot be opened")
+            if message.content_type != messages.CONTENT_TYPE:
+                found = str(message.content_type)[:60]
+                raise MessageRefused(
+                    "content_type", f"content type {found!r}, not {messages.CONTENT_TYPE}"
+                )
+            headers = message.headers
+            header = headers.get(HEADER) if isinstance(headers, dict) else None
+            around = envelope.parse(
+                kind, reply_to, correlation_id, header, at_worker=self._at_worker
+            )
+            body = messages.decode(around.kind, message.body, at_worker=self._at_worker)
+        except MessageRefused as refusal:
+            self._count(refusal, reply_to)
+            return Refused(
+                refusal.reason,
+                refusal.detail,
+                _text(kind),
+                _text(reply_to),
+                _text(correlation_id),
+            )
+        return Received(around, body)
+
+    def _count(self, refusal: MessageRefused, reply_to: object) -> None:
+        self.refusals[refusal.reason] += 1
+        peer = reply_to[:_MAX_PEER] if isinstance(reply_to, str) and reply_to else "unknown"
+        key = (refusal.reason, peer)
+        now = self._clock()
+        since, quiet = self._logged.pop(key, (-QUIET, 0))
+        if now - since < QUIET:
+            self._logged[key] = (since, quiet + 1)
+            return
+        logger.warning(
+            "refused a message from %s: %s: %s%s",
+            peer,
+            refusal.reason,
+            refusal.detail,
+            f" ({quiet} more like it since the last line)" if quiet else "",
+        )
+        self._logged[key] = (now, 0)
+        if len(self._logged) > MAX_REMEMBERED:
+            del self._logged[next(iter(self._logged))]  # the one not touched for longest
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str) and 0 < len(value) <= envelope.MAX_PROPERTY:
+        return value
+    return None

@@ -1,0 +1,1 @@
+"""Kombu transports of ours: ``local`` (the embedded broker), ``memory`` (threads), ``redis``."""

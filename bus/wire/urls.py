@@ -1,0 +1,137 @@
+"""Which broker a URL means, and what that broker promises.
+
+==========================  ======================================================================
+none, ``local://[/path]``   this machine, several processes, no server: our own embedded broker
+``memory://``               this process only: threads that meet without any file or server
+``redis://host:6379/0``     Redis, kombu's transport
+``amqp://user:pw@host//``   RabbitMQ, kombu's transport over py-amqp
+==========================  ======================================================================
+
+Nothing is connected here. Passwords never leave this room but inside the URL itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from kombu.utils.url import maybe_sanitize_url
+
+from protocol.errors import ConfigurationError
+
+#: What each broker promises, in one sentence, for the banner and the docs.
+GUARANTEES: Final = {
+    "local": (
+        "kept on disk: what was sent survives the death of any process; after a power loss the "
+        "newest may be missing (add ?sync=full to close that)"
+    ),
+    "memory": "kept in this process only: it ends with it",
+    "redis": (
+        "kept as Redis keeps it (its AOF setting decides); a process killed while it takes a "
+        "message can lose that one"
+    ),
+    "amqp": "durable queues, persistent messages, publisher confirms",
+}
+
+_OURS: Final = "bus.wire.transports.{}:Transport"
+_SCHEMES: Final = {"redis": "redis", "amqp": "amqp", "pyamqp": "amqp"}
+
+#: Redis: what a killed consumer held is given back after this long, in seconds. Every message is
+#: acknowledged within milliseconds of its arrival, so this is not a limit on any task.
+_REDIS_VISIBILITY = 10.0
+
+_REDIS_OPTIONS: Final[dict[str, Any]] = {
+    "visibility_timeout": _REDIS_VISIBILITY,
+    # Our own keys: with kombu's default ones we would give back what other programs on this Redis
+    # hold legitimately for longer.
+    "unacked_key": "taskline.unacked",
+    "unacked_index_key": "taskline.unacked_index",
+    "unacked_mutex_key": "taskline.unacked_mutex",
+    # Without these a connection whose packets vanish blocks for ever.
+    "socket_timeout": 10.0,
+    "socket_connect_timeout": 4.0,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUrl:
+    """A broker, as kombu is to be told of it."""
+
+    #: ``local``, ``memory``, ``redis`` or ``amqp``.
+    kind: str
+    #: The URL in full, as another process of ours would be given it. It may hold a password.
+    url: str = field(repr=False)
+    #: What may be shown: the same without its password.
+    shown: str
+    #: ``module:Class`` of a transport of ours, or None for kombu's own, which the URL names.
+    transport: str | None = None
+    #: kombu's transport options: ours, and over them the user's.
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: The user's alone.
+    given: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def guarantee(self) -> str:
+        """What this broker promises, in one sentence."""
+        return GUARANTEES[self.kind]
+
+
+def default_path() -> Path:
+    """Where the local broker lives when nothing else is said: one place for each user.
+
+    ``$XDG_STATE_HOME/taskline/broker``, or ``~/.local/state/taskline/broker``.
+    """
+    state = os.environ.get("XDG_STATE_HOME")
+    root = Path(state) if state else Path.home() / ".local" / "state"
+    return root / "taskline" / "broker"
+
+
+def parse_url(url: str | None, transport_options: Mapping[str, Any] | None = None) -> BrokerUrl:
+    """The broker that ``url`` means. Options given win over those we set ourselves.
+
+    Raises ``ConfigurationError`` for what no broker of ours answers to.
+    """
+    given = dict(transport_options or {})
+    parts = urlsplit(url or "local://")
+    if parts.scheme == "local":
+        return _local(url or "local://", given)
+    if parts.scheme == "memory":
+        return BrokerUrl(
+            "memory", "memory://", "memory://", _OURS.format("memory"), given, given
+        )
+    kind = _SCHEMES.get(parts.scheme)
+    if kind is None or url is None:
+        raise ConfigurationError(
+            f"no broker is known for the URL {maybe_sanitize_url(url)!r}: it begins with "
+            f"{parts.scheme or 'no scheme'!r}; use local://[/path], memory://, redis:// or amqp://"
+        )
+    if kind == "amqp":
+        return BrokerUrl(kind, url, maybe_sanitize_url(url), None, given, given)
+    options = {**_REDIS_OPTIONS, **given}
+    return BrokerUrl(kind, url, maybe_sanitize_url(url), _OURS.format(kind), options, given)
+
+
+def _local(url: str, given: dict[str, Any]) -> BrokerUrl:
+    parts = urlsplit(url)
+    if parts.netloc:
+        raise ConfigurationError(
+            f"the local broker's URL {url!r} names a host, {parts.netloc!r}: it lives on this "
+            "machine only; write local:///absolute/path"
+        )
+    path = Path(unquote(parts.path)) if parts.path not in ("", "/") else default_path()
+    query = dict(parse_qsl(parts.query))
+    unknown = sorted(set(query) - {"sync"})
+    if unknown:
+        raise ConfigurationError(
+            f"the local broker's URL {url!r} has an option it does not know, {unknown[0]!r}; "
+            "it knows ?sync=normal and ?sync=full"
+        )
+    options = {"path": str(path), **query, **given}
+    full = f"local://{quote(str(path))}" + (f"?{parts.query}" if parts.query else "")
+    return BrokerUrl("local", full, f"local://{path}", _OURS.format("local"), options, given)
