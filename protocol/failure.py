@@ -117,6 +117,13 @@ def from_text(type_names: Sequence[str], text: str, traceback: str = "") -> Fail
     }
 
 
+def from_remote(remote: RemoteError) -> FailureDict:
+    """The failure dict of an exception that came from another process, to tell it to a third."""
+    failure = from_text(remote.type_names, remote.text, remote.traceback)
+    failure["causes"] = [from_remote(cause) for cause in remote.causes]
+    return failure
+
+
 def _one(exc: BaseException) -> FailureDict:
     return {
         "exception_str": _text(exc),

@@ -27,6 +27,9 @@ from protocol.timing import INBOX_EXPIRES, REPLY_EXPIRES
 Dialect = Literal["native", "taskflow"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("native", "taskflow")
 
+#: What the names of the native dialect have beyond the user's exchange.
+_SUFFIX: Final = ".native"
+
 DEFAULT_EXCHANGE: Final = "taskline"
 DEFAULT_TOPIC: Final = "default"
 
@@ -79,6 +82,11 @@ class Names:
 
     def __post_init__(self) -> None:
         check_name("exchange", self.exchange)
+        if self.exchange.endswith(_SUFFIX):
+            raise ConfigurationError(
+                f"exchange {self.exchange!r} ends in {_SUFFIX}, which names the native dialect's "
+                "own queues; leave that out"
+            )
         if self.dialect not in DIALECTS:
             raise ConfigurationError(
                 f"dialect {self.dialect!r} is not spoken here; choose one of {', '.join(DIALECTS)}"
@@ -149,7 +157,7 @@ class Names:
 
     @property
     def _root(self) -> str:
-        return f"{self.exchange}.native" if self.is_native else self.exchange
+        return f"{self.exchange}{_SUFFIX}" if self.is_native else self.exchange
 
     def _queue(self, key: str, expires: float | None) -> Queue:
         name = f"{self._root}_{key}"

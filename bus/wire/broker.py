@@ -43,7 +43,7 @@ class Delivery:
 
     @property
     def properties(self) -> dict[str, Any]:
-        """The AMQP properties: ``type``, ``reply_to``, ``correlation_id``; perhaps absent or None."""
+        """The AMQP properties ``type``, ``reply_to``, ``correlation_id``; each may be missing."""
         properties: dict[str, Any] = self.message.properties
         return properties
 
@@ -66,11 +66,11 @@ class Broker:
 
     @property
     def is_open(self) -> bool:
-        """Whether ``open`` has been called and ``close`` has not; the line may be dead all the same."""
+        """Whether ``open`` was called and ``close`` was not; the line may be dead all the same."""
         return self._connection is not None
 
     def keep_alive(self) -> None:
-        """Answer the broker's heartbeats on a connection that only publishes. Raises if it is dead."""
+        """Answer heartbeats on a connection that only publishes. Raises if it is dead."""
         if self.url.kind == "amqp" and self._connection is not None:
             try:
                 self._connection.drain_events(timeout=_NO_WAIT)
@@ -91,13 +91,15 @@ class Broker:
         connection = kombu.Connection(host, transport_options=dict(url.options), **settings)
         try:
             # A single try: how long to go on trying is the decision of who opens.
-            connection.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
+            connection.ensure_connection(
+                max_retries=1, interval_start=0, reraise_as_library_errors=False
+            )
             self._channel = connection.channel()
         except Exception as error:
             _quietly(connection.release)
             raise BrokerUnavailable(
-                f"connecting to {url.shown} failed: {type(error).__name__}: {error}; is it running, "
-                "and is the URL right?"
+                f"connecting to {url.shown} failed: {type(error).__name__}: {error}; is it "
+                "running, and is the URL right?"
             ) from error
         self._connection = connection
 
@@ -153,9 +155,9 @@ class Broker:
     def publish(self, parcels: Sequence[Parcel]) -> None:
         """Publish a list, in order; returns when the broker has taken all of it.
 
-        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. After an error
-        nobody knows which of them arrived: whoever sends again must be talking to peers that expect
-        a message twice, as all of ours do.
+        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. After an
+        error nobody knows which of them arrived: whoever sends again must be talking to peers that
+        expect a message twice, as all of ours do.
         """
         if self._producer is None:
             self._producer = kombu.Producer(self._open_channel(), auto_declare=False)
@@ -207,7 +209,7 @@ class Broker:
         self._consumer.consume()
 
     def drain(self, timeout: float) -> list[Delivery]:
-        """What has been delivered, waiting up to ``timeout`` seconds for the first; perhaps nothing.
+        """What has been delivered, waiting up to ``timeout`` seconds for the first; or nothing.
 
         In order per queue. Whatever an odd message does to the library below comes out of here:
         the caller drops the connection and opens another.
@@ -215,7 +217,8 @@ class Broker:
         connection = self._connection
         if connection is None:
             raise BrokerError(f"draining from {self.url.shown}: the connection is closed")
-        self._arrived = arrived = []
+        arrived: list[Delivery] = []
+        self._arrived = arrived
         try:
             connection.drain_events(timeout=timeout)
             # On Redis each message costs a round trip of its own: there never is another at once.
@@ -291,7 +294,7 @@ class _Confirms:
 
 
 def _quietly(close: Any) -> None:
-    """Call ``close``; what it raises is said at DEBUG: a broken connection cannot be closed well."""
+    """Call ``close``; what it raises is logged at DEBUG: the connection was broken already."""
     try:
         close()
     except Exception as error:

@@ -23,13 +23,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
-        self._mirrored: list[argparse.Action] = []
+        #: With whether it may be repeated.
+        self._mirrored: list[tuple[argparse.Action, bool]] = []
 
     def mirror(self, *flags: str, **settings: Any) -> None:
         """Add an option that ``TASKLINE_…`` mirrors, as its help says."""
         action = self.add_argument(*flags, **settings)
         action.help = f"{action.help or ''} [{self._variable(action)}]".strip()
-        self._mirrored.append(action)
+        self._mirrored.append((action, settings.get("action") == "append"))
 
     def parse(self, argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
         """The options, with what the environment says put in where no flag says otherwise.
@@ -37,23 +38,20 @@ class Parser(argparse.ArgumentParser):
         Ends the process with code 2 and a usage line for what cannot be, as argparse does.
         """
         said: list[str] = []
-        for action in self._mirrored:
+        for action, several in self._mirrored:
             flag = action.option_strings[0]
             value = environ.get(self._variable(action))
             if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
                 continue
-            several = isinstance(action, argparse._AppendAction)
             said += [f"{flag}={part}" for part in (value.split(",") if several else [value])]
         # Intermixed: further words of a list may come after an option as well.
         return self.parse_intermixed_args([*said, *argv])
 
-    def add_broker(self) -> None:
+    def add_broker(self, log_level: str = "info") -> None:
         """Which broker, exchange and topics; kombu's options; how much is logged; the version."""
         self.add_url()
         self.mirror("--exchange", default=DEFAULT_EXCHANGE, help="default: %(default)s")
-        self.mirror(
-            "--topic", action="append", help=f"may be repeated; default: {DEFAULT_TOPIC}"
-        )
+        self.mirror("--topic", action="append", help=f"may be repeated; default: {DEFAULT_TOPIC}")
         self.mirror(
             "--transport-option",
             action="append",
@@ -61,15 +59,15 @@ class Parser(argparse.ArgumentParser):
             metavar="KEY=VALUE",
             help="for kombu's transport; may be repeated",
         )
-        self.add_logging()
+        self.add_logging(log_level)
 
     def add_url(self) -> None:
         """Which broker, and nothing else."""
         self.mirror("--url", help="the broker: local://[/path] (default), redis://…, amqp://…")
 
-    def add_logging(self, default: str = "info") -> None:
-        """How much is logged; the version."""
-        self.mirror("--log-level", choices=LOG_LEVELS, default=default, help="default: %(default)s")
+    def add_logging(self, level: str) -> None:
+        """How much is logged, this much by default; the version."""
+        self.mirror("--log-level", choices=LOG_LEVELS, default=level, help="default: %(default)s")
         self.add_argument("--version", action="version", version=f"taskline {__version__}")
 
     @staticmethod
@@ -97,5 +95,3 @@ def _value(text: str) -> object:
         except ValueError:
             continue
     return {"true": True, "false": False}.get(text, text)
-
-

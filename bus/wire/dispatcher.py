@@ -72,7 +72,8 @@ class Dispatcher:
 
     def _count(self, refusal: MessageRefused, reply_to: object) -> None:
         self.refusals[refusal.reason] += 1
-        peer = reply_to[:_MAX_PEER] if isinstance(reply_to, str) and reply_to else "unknown"
+        known = isinstance(reply_to, str) and reply_to
+        peer = ascii(reply_to)[:_MAX_PEER] if known else "an unknown peer"
         key = (refusal.reason, peer)
         now = self._clock()
         since, quiet = self._logged.pop(key, (-QUIET, 0))

@@ -86,7 +86,9 @@ class Listener:
                 self._ready.set()
                 self._on_consuming()
                 self._listen()
-            except Exception as error:  # an odd message can raise anything out of a virtual transport
+            except (
+                Exception
+            ) as error:  # an odd message can raise anything out of a virtual transport
                 if not self._ready.is_set():
                     self._first_error = (
                         error if isinstance(error, BrokerError) else BrokerError(str(error))

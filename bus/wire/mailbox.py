@@ -1,8 +1,8 @@
 """The one door by which other threads reach the thread that owns a state.
 
 Any thread may put; one thread takes. What is put by one thread is taken in the order it was put.
-``SimpleQueue`` because its ``put`` is one C call that can neither block nor be interrupted half-way,
-so it may be called from anywhere, signal handlers and finalizers included.
+``SimpleQueue`` because its ``put`` is one C call that can neither block nor be interrupted
+half-way, so it may be called from anywhere, signal handlers and finalizers included.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Mailbox(Generic[Item]):
         """
         queue = self._queue
         try:
-            items = [queue.get(timeout=timeout) if timeout is None or timeout > 0 else queue.get(False)]
+            items = [
+                queue.get(timeout=timeout) if timeout is None or timeout > 0 else queue.get(False)
+            ]
         except Empty:
             return []
         try:

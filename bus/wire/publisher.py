@@ -24,7 +24,7 @@ IDLE = 5.0  # seconds between two looks at an idle connection's heartbeats
 
 
 class Publisher:
-    """``start`` begins, ``stop`` returns when what was queued has left; both may be called twice."""
+    """``start`` begins, ``stop`` returns when what was queued has left; twice is fine."""
 
     def __init__(self, url: BrokerUrl, *, name: str) -> None:
         self._broker = Broker(url)
@@ -42,13 +42,13 @@ class Publisher:
         self._outbox.put_all(parcels)
 
     def flush(self, timeout: float = FLUSH_TIMEOUT) -> bool:
-        """Wait until what is queued now has been taken by the broker; False if it was not in time."""
+        """Wait until the broker has taken what is queued now; False if it has not in time."""
         gone = threading.Event()
         self._outbox.put(gone)
         return gone.wait(timeout)
 
     def stop(self, timeout: float = FLUSH_TIMEOUT) -> None:
-        """Send what is queued, then end; what could not be sent in ``timeout`` seconds is dropped."""
+        """Send what is queued, then end; what is unsent after ``timeout`` seconds is dropped."""
         if self._thread.ident is None or not self._thread.is_alive():
             return
         if not self.flush(timeout):

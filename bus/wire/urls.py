@@ -102,9 +102,7 @@ def parse_url(url: str | None, transport_options: Mapping[str, Any] | None = Non
     if parts.scheme == "local":
         return _local(url or "local://", given)
     if parts.scheme == "memory":
-        return BrokerUrl(
-            "memory", "memory://", "memory://", _OURS.format("memory"), given, given
-        )
+        return BrokerUrl("memory", "memory://", "memory://", _OURS.format("memory"), given, given)
     kind = _SCHEMES.get(parts.scheme)
     if kind is None or url is None:
         raise ConfigurationError(

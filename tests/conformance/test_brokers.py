@@ -1,7 +1,8 @@
 """What every broker must do for us: one suite over local, memory, Redis and RabbitMQ.
 
-It speaks to them through ``bus.wire.Broker``, as the listener and the publisher do, with a connection
-of its own for each thread. What a broker cannot do by its nature is said where it is left out.
+It speaks to them through ``bus.wire.Broker``, as the listener and the publisher do, with a
+connection of its own for each thread. What a broker cannot do by its nature is said where it is
+left out.
 """
 
 from __future__ import annotations
@@ -128,7 +129,11 @@ def test_each_message_goes_to_one_of_several_consumers(broker_url: str, names: N
 
 def test_a_fan_out_reaches_every_queue_that_is_bound_to_it(broker_url: str, names: Names) -> None:
     """Each worker process hears a call on a queue of its own, and its inbox as well."""
-    with connected(broker_url) as one, connected(broker_url) as two, connected(broker_url) as writer:
+    with (
+        connected(broker_url) as one,
+        connected(broker_url) as two,
+        connected(broker_url) as writer,
+    ):
         one.consume([names.inbox("one"), names.call_queue("one")])
         two.consume([names.inbox("two"), names.call_queue("two")])
         one.drain(0.3)  # Redis subscribes with the first drain
@@ -243,7 +248,8 @@ def test_taking_a_message_costs_the_same_whatever_waits_behind_it(
     broker_url: str, names: Names
 ) -> None:
     """CPU time of taking 200 with 200 queued and with 10,000: one that walks the queue is 50 times
-    slower, and a factor of five is far beyond noise."""
+    slower, and a factor of five is far beyond noise.
+    """
     queue, address = names.inbox("deep"), names.to_inbox("deep")
     with connected(broker_url) as reader, connected(broker_url) as writer:
         reader.declare(queue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import string
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_a_full_header_travels_under_its_short_names() -> None:
     assert parse_header(FULL.to_text()) == FULL
 
 
-name = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
+name = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 count = st.integers(0, 2**53 - 1)
 ordinal = st.integers(1, 2**53 - 1)
 headers = st.builds(
@@ -252,7 +253,7 @@ headers = st.builds(
     executor=st.none() | name,
     incarnation=st.none() | ordinal,
     worker=st.none() | name,
-    boot=st.none() | st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
+    boot=st.none() | st.text("0123456789abcdef", min_size=16, max_size=16),
     clock=st.none() | count,
     slots=st.none() | count,
     credit=st.none() | st.integers(0, 4096),

@@ -194,7 +194,7 @@ def test_the_validators_agree_where_they_might_not(name: str, value: Any, valid:
 
 @pytest.mark.parametrize("name", schemas.NAMES)
 @given(st.data())
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=70, suppress_health_check=[HealthCheck.too_slow])
 def test_the_validators_agree_on_what_is_nearly_valid(name: str, data: st.DataObject) -> None:
     """And what they refuse is worded in one line that can be logged."""
     value = data.draw(nearly(VALID[name]))
@@ -211,7 +211,7 @@ def test_the_validators_agree_on_what_is_nearly_valid(name: str, data: st.DataOb
 
 
 @given(st.sampled_from(schemas.NAMES), json_values | odd_values)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_the_validators_agree_on_any_json(name: str, value: Any) -> None:
     """Nearly all of it refused, some of it by accident a message."""
     agree(name, value)

@@ -120,9 +120,9 @@ def test_the_intervals_join_where_they_meet(added: tuple[int, ...], text: str) -
 
 
 def test_a_dense_set_stays_small() -> None:
-    """A hundred thousand in any order are one interval in the end."""
-    kept = TicketSet(range(1, 100_001, 2))
-    assert len(kept) == 50_000
-    for number in range(2, 100_001, 2):
+    """Ten thousand, the odd ones first, are one interval in the end."""
+    kept = TicketSet(range(1, 10_001, 2))
+    assert len(kept) == 5_000
+    for number in range(2, 10_001, 2):
         kept.add(number)
-    assert (len(kept), str(kept)) == (1, "1-100000")
+    assert (len(kept), str(kept)) == (1, "1-10000")

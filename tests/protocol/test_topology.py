@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -13,7 +14,7 @@ from protocol import timing, topology
 from protocol.errors import ConfigurationError
 from protocol.topology import Address, Exchange, Names, Queue, check_name, inbox_key, is_addressable
 
-names = st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True)
+names = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 BOOT = "0123456789abcdef"
 
 

@@ -1,9 +1,9 @@
 """kombu's Redis transport, cured of two things; what is written to Redis is the same.
 
-kombu makes a ``redis.Redis`` for every command it sends, six for each task, and redis-py takes some
-80 µs of CPU to make one: almost half of what a submitter spends. A channel belongs to one thread, so
-it can keep the one it has. And what a closing consumer gives back keeps its order: kombu's, pushed
-back oldest first onto the end that is read, came out newest first.
+kombu makes a ``redis.Redis`` for every command it sends, six for each task, and redis-py takes
+some 80 µs of CPU to make one: almost half of what a submitter spends. A channel belongs to one
+thread, so it can keep the one it has. And what a closing consumer gives back keeps its order:
+kombu's, pushed back oldest first onto the end that is read, came out newest first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from kombu.transport import redis
 
 
-class QoS(redis.QoS):  # type: ignore[misc]
+class QoS(redis.QoS):
     """What is delivered and not acknowledged."""
 
     def restore_unacked(self, client: Any = None) -> None:
@@ -27,7 +27,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
         self._delivered.clear()
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """One thread only."""
 
     QoS = QoS
@@ -43,7 +43,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         yield client or self._commands
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """Chosen by ``bus.wire.urls`` for ``redis://``."""
 
     Channel = Channel

@@ -15,6 +15,7 @@ The rooms, from the floor up::
     owners      one lock byte per connection (it is alive) and one for the turn to write
     wake        one FIFO per connection: how a publisher wakes a sleeping consumer
     reserve     the disk space that belongs to those who empty queues
+    pages       shrinking the file
     layout      tables, pragmas, opening the file
     topology    exchanges, queues, bindings, routing (SQL inside somebody's transaction)
     store       every transaction, and the life of a connection

@@ -33,6 +33,9 @@ __all__ = ["Channel", "PublishBatch", "QoS"]
 #: A channel without a prefetch count claims this many at a time.
 UNSET_WINDOW = 64
 
+#: Made once: ``json.dumps`` makes an encoder a call unless all its options are left alone.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 Callback: TypeAlias = "Callable[[virtual.Message], object]"
 
 
@@ -191,7 +194,7 @@ def outgoing(
     return Outgoing(
         exchange or "",
         routing_key or "",
-        json.dumps(meta, separators=(",", ":")),
+        _encode(meta),
         body.encode() if isinstance(body, str) else bytes(body or b""),
         mandatory,
     )

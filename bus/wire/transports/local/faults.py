@@ -2,7 +2,7 @@
 
 A *connection* error says: this connection is of no use, a fresh one may be. A *channel* error says:
 what was asked cannot be done, and a fresh connection would not change it; a full disk is one, so
-that nobody reconnects for ever because of it. ``translated`` is the one place where errors of
+that nobody reconnects for ever because of it. ``translation`` is the one place where errors of
 SQLite and of the operating system become ours; nothing else of theirs leaves this package.
 """
 
@@ -25,6 +25,7 @@ __all__ = [
     "TagInUse",
     "Unroutable",
     "translated",
+    "translation",
 ]
 
 #: SQLite's primary result codes that mean "this file is no database (any more)": CORRUPT, NOTADB.
@@ -85,17 +86,22 @@ def _is_damaged(error: sqlite3.Error) -> bool:
     return code in _DAMAGED or "malformed" in str(error) or "not a database" in str(error)
 
 
+def translation(error: sqlite3.Error | OSError, doing: str, path: str) -> Exception:
+    """Our error for one of SQLite's or the system's, naming what was being done and where."""
+    where = f"{doing} in the local broker {path}: {error}"
+    if _is_full(error):
+        return DiskFull(
+            f"{where}; nothing was stored: free space on that disk, or let consumers run"
+        )
+    if isinstance(error, sqlite3.Error) and _is_damaged(error):
+        return BrokerDamaged(f"{where}; move the folder away to start afresh")
+    return BrokerGone(where)
+
+
 @contextmanager
 def translated(doing: str, path: str) -> Iterator[None]:
-    """Turn errors of SQLite and the system into ours, naming what was being done and where."""
+    """Raise translations instead of SQLite's and the system's errors."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        where = f"{doing} in the local broker {path}: {error}"
-        if _is_full(error):
-            raise DiskFull(
-                f"{where}; nothing was stored: free space on that disk, or let consumers run"
-            ) from error
-        if isinstance(error, sqlite3.Error) and _is_damaged(error):
-            raise BrokerDamaged(f"{where}; move the folder away to start afresh") from error
-        raise BrokerGone(where) from error
+        raise translation(error, doing, path) from error

@@ -5,8 +5,8 @@ is held by the connection with owner id N for as long as its process lives. The 
 with the process, also after ``kill -9``, and unlike ``flock`` a forked child does not keep them.
 
 The price of that kind of lock: closing *any* descriptor of the file drops all locks of the process.
-So there is one descriptor per file and process, kept in the registry and never closed; and a process
-cannot see its own locks, so the ids that are its own are remembered and never probed.
+So there is one descriptor per file and process, kept in the registry and never closed; and a
+process cannot see its own locks, so the ids that are its own are remembered and never probed.
 
 The turn is ours and not SQLite's busy handler, because that one sleeps and retries: measured with
 four writers, 22-32 ms at the worst against 67-534 ms.
@@ -34,38 +34,55 @@ _TURN = 0  # the byte of the turn; owner ids begin at 1
 _DEADLOCK_PAUSE = 0.001  # seconds
 
 
-class Owners:
-    """The lock file of one folder, in this process. Any thread."""
+class Turn:
+    """The turn to write, for ``with``; blocks for it. Never call user code inside, never nest.
 
-    def __init__(self, path: str, descriptor: int) -> None:
-        self._path = path
+    A class and not a generator: it is taken for every message.
+    """
+
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         #: Serialises this process's threads: record locks do not tell threads apart.
         self._mutex = threading.Lock()
-        #: Owner ids of this process; guarded by the turn, read without it (a set of ints).
-        self.own: set[int] = set()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold the turn to write; blocks for it. Never call user code inside, never nest."""
-        with self._mutex:
-            self._lock_turn()
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _TURN)
+    def __enter__(self) -> None:
+        self._mutex.acquire()
+        try:
+            self._lock()
+        except BaseException:
+            self._mutex.release()
+            raise
 
-    def _lock_turn(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _TURN)
+        finally:
+            self._mutex.release()
+
+    def _lock(self) -> None:
         while True:
             try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, _TURN)
-                return
             except OSError as error:
                 # The kernel looks for rings of waiting *processes*; two brokers used by the threads
                 # of two processes look like one. It is not: whoever has a turn waits for nothing.
                 if error.errno != errno.EDEADLK:
                     raise
                 time.sleep(_DEADLOCK_PAUSE)
+            else:
+                return
+
+
+class Owners:
+    """The lock file of one folder, in this process. Any thread."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        #: ``with owners.turn:`` around every write to the broker's file.
+        self.turn = Turn(descriptor)
+        #: Owner ids of this process; changed inside the turn, read without it.
+        self.own: set[int] = set()
 
     def live(self, owner: int) -> None:
         """Take the byte of a new owner of this process; before its row can be seen by anybody."""
@@ -126,19 +143,19 @@ def owners_of(folder: str) -> Owners:
     path = os.path.join(folder, "owners")
     with _registry.lock:
         key = _key(path)
+        parent = _registry.poisoned.get(key) if key else None
+        if parent is not None:
+            raise ForkedConnection(
+                f"the local broker {folder} cannot be opened in process {os.getpid()}, forked from "
+                f"process {parent} while that had it open: SQLite cannot be used on both sides of "
+                "a fork; start processes with 'spawn' or 'forkserver', or fork before connecting"
+            )
         if key is None or key not in _registry.files:
             # Stays open for good, even if another process made the file in between.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             status = os.fstat(descriptor)
             key = (status.st_dev, status.st_ino)
-            if key not in _registry.poisoned:
-                _registry.files.setdefault(key, Owners(path, descriptor))
-        if key in _registry.poisoned:
-            raise ForkedConnection(
-                f"the local broker {folder} cannot be opened in process {os.getpid()}, which was "
-                f"forked from {_registry.poisoned[key]} while that had it open: SQLite cannot be used on "
-                "both sides of a fork; start processes with 'spawn' or 'forkserver', or fork first"
-            )
+            _registry.files.setdefault(key, Owners(path, descriptor))
         return _registry.files[key]
 
 

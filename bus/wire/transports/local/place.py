@@ -77,7 +77,7 @@ def _refuse_network(real: str) -> None:
     if kind in _NETWORKED:
         raise ConfigurationError(
             f"the local broker cannot live in {real}, which is on a network file system ({kind}): "
-            "it serves one machine; name a local folder, or use redis:// or amqp:// between machines"
+            "it serves one machine; name a local folder, or use redis:// or amqp:// instead"
         )
 
 

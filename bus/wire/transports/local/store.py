@@ -33,6 +33,7 @@ from bus.wire.transports.local.faults import (
     ForkedConnection,
     Unroutable,
     translated,
+    translation,
 )
 from bus.wire.transports.local.owners import Owners, owners_of
 from bus.wire.transports.local.reserve import Reserve
@@ -111,7 +112,7 @@ class Store:
         self.sweep()
 
     def _connect(self, sync: str) -> sqlite3.Connection:
-        with self._owners.turn():
+        with self._owners.turn:
             try:
                 with translated("opening", self.path):
                     return layout.connect(self.path, sync)
@@ -144,33 +145,50 @@ class Store:
 
     # transactions ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def _usable(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """The database handle, alone and with errors translated."""
+    def _ensure_ours(self, doing: str) -> None:
         if os.getpid() != self._pid:
             raise ForkedConnection(
                 f"{doing} in process {os.getpid()} on a connection of process {self._pid} to the "
                 f"local broker {self.path}: connections do not survive a fork, open a new one in a "
                 "process started with 'spawn' or 'forkserver'"
             )
+
+    def _ensure_open(self, doing: str) -> None:
+        """Inside our lock."""
+        if self._closed:
+            raise BrokerGone(f"{doing}: the connection to {self.path} is closed")
+
+    @contextmanager
+    def _usable(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """The database handle, alone and with errors translated."""
+        self._ensure_ours(doing)
         with self._lock:
-            if self._closed:
-                raise BrokerGone(f"{doing}: the connection to {self.path} is closed")
+            self._ensure_open(doing)
             with translated(doing, self.path):
                 yield self._db
 
-    @contextmanager
-    def _transaction(self, db: sqlite3.Connection, undo: Callable[[], None]) -> Iterator[None]:
-        with self._owners.turn():
-            db.execute("BEGIN IMMEDIATE")
+    def _in_transaction(
+        self, doing: str, work: Callable[[sqlite3.Connection], T], undo: Callable[[], None]
+    ) -> T:
+        # Once or twice for every message: no generators here.
+        self._ensure_ours(doing)
+        with self._lock:
+            self._ensure_open(doing)
+            db = self._db
             try:
-                yield
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:  # a full disk makes SQLite roll back by itself
-                    db.execute("ROLLBACK")
-                undo()
-                raise
+                with self._owners.turn:
+                    db.execute("BEGIN IMMEDIATE")
+                    try:
+                        result = work(db)
+                        db.execute("COMMIT")
+                    except BaseException:
+                        if db.in_transaction:  # a full disk makes SQLite roll back by itself
+                            db.execute("ROLLBACK")
+                        undo()
+                        raise
+                    return result
+            except (sqlite3.Error, OSError) as error:
+                raise translation(error, doing, self.path) from error
 
     def _write(
         self,
@@ -185,17 +203,14 @@ class Store:
         ``undo`` runs after a rollback, still inside the turn.
         """
         try:
-            with self._usable(doing) as db, self._transaction(db, undo):
-                return work(db)
+            return self._in_transaction(doing, work, undo)
         except DiskFull:
             if not relief:
                 raise
-        with self._usable(doing) as db:
-            with self._owners.turn():
-                self._reserve.release()
-                pages.checkpoint(db)
-            with self._transaction(db, undo):
-                return work(db)
+        with self._usable(doing) as db, self._owners.turn:
+            self._reserve.release()
+            pages.checkpoint(db)
+        return self._in_transaction(doing, work, undo)
 
     # publishing -----------------------------------------------------------------------------------
 
@@ -209,7 +224,7 @@ class Store:
         try:
             readers = self._write("publishing", lambda db: self._insert(db, messages), relief=False)
         except DiskFull:
-            with self._usable("publishing") as db, self._owners.turn():
+            with self._usable("publishing") as db, self._owners.turn:
                 self._make_room(db)
             readers = self._write("publishing", lambda db: self._insert(db, messages), relief=False)
         self._ringer.ring(readers)
@@ -246,7 +261,7 @@ class Store:
 
     def _restore_reserve(self) -> None:
         """Publishers work behind a full reserve only; make room for it once, or raise DiskFull."""
-        with self._usable("publishing") as db, self._owners.turn():
+        with self._usable("publishing") as db, self._owners.turn:
             try:
                 self._reserve.restore()
             except OSError:
@@ -433,10 +448,10 @@ class Store:
             if pages.free_pages(db) < _VACUUM_FROM:
                 return
             for _ in range(_SLICES_AT_A_TIME):
-                with self._owners.turn():
+                with self._owners.turn:
                     pages.vacuum_slice(db)
             if pages.free_pages(db) < _VACUUM_FROM:
-                with self._owners.turn():
+                with self._owners.turn:
                     pages.checkpoint(db)
 
     def wait(self, seconds: float) -> None:
@@ -472,7 +487,7 @@ class Store:
                 self._closed = True
                 self._own_bell.close()
                 self._ringer.close()
-                with translated("closing", self.path), self._owners.turn():
+                with translated("closing", self.path), self._owners.turn:
                     self._db.close()
                     self._owners.leave(self.owner)
 

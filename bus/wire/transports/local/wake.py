@@ -6,7 +6,7 @@ A publisher writes one byte to the FIFO of each subscriber after its commit; the
 ``Bell`` belongs to the thread that drains (``ring_self`` excepted); ``Ringer`` may be used by any
 thread. The bell also keeps the write ends of the peers' FIFOs in its poll set, asking for nothing:
 the kernel reports POLLERR when the last reader is gone, which is a hint, 3 ms after a ``kill -9``,
-that somebody died. Only a hint, since a forked child keeps the FIFO open: the lock byte is the truth.
+that somebody died. Only a hint, as a forked child keeps the FIFO open: the lock byte is the truth.
 """
 
 from __future__ import annotations

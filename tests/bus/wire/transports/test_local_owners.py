@@ -55,7 +55,7 @@ def test_the_turn_is_one_threads_at_a_time(tmp_path: Path) -> None:
     def work() -> None:
         nonlocal inside, most
         for _ in range(200):
-            with owners.turn():
+            with owners.turn:
                 inside += 1
                 most = max(most, inside)
                 inside -= 1

@@ -1,0 +1,421 @@
+"""What only processes can promise: each host dies alone, takes its own along, and comes back."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.errors import TasksUnloadable
+from tests.samples.inbox import DEADLINE, Inbox, work
+from worker.pool.crew import GIVE_UP_AFTER
+from worker.pool.processes import ProcessesPool
+from worker.work import Ended, Offers, Started
+
+DEADLY = "tests.samples.deadly"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    """Where the pool of a test reports to."""
+    return Inbox()
+
+
+@pytest.fixture
+def pool(inbox: Inbox) -> Iterator[ProcessesPool]:
+    """A pool of one host with the deadly tasks."""
+    pool = ProcessesPool([DEADLY], 1)
+    pool.start(inbox)
+    yield pool
+    pool.stop()
+
+
+def run(pool: ProcessesPool, inbox: Inbox, key: int, task: str, *args: Any) -> Ended:
+    """Run a deadly task to its end."""
+    pool.run(work(key, f"{DEADLY}.{task}", *args))
+    return inbox.ended(key)
+
+
+def wait_until_gone(pid: int) -> None:
+    """Wait until a process of somebody else's has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        assert poll.poll(DEADLINE * 1000), f"process {pid} is still there"
+    finally:
+        os.close(handle)
+
+
+def wait_for_text(file: Path) -> str:
+    """Wait until a task has written its file."""
+    until = time.monotonic() + DEADLINE
+    while not file.exists():
+        assert time.monotonic() < until, f"{file} was never written"
+        select.select([], [], [], 0.005)
+    return file.read_text()
+
+
+# -- a host dies
+
+
+@pytest.mark.parametrize(
+    ("task", "argument", "how"),
+    [
+        ("exit_at_once", 3, "exit code 3"),
+        ("exit_at_once", 0, "exit code 0"),
+        ("kill_itself", int(signal.SIGKILL), "signal 9 (SIGKILL)"),
+        ("kill_itself", int(signal.SIGSEGV), "signal 11 (SIGSEGV)"),
+    ],
+)
+def test_a_host_that_dies_under_a_task_is_told_with_how_and_replaced(
+    pool: ProcessesPool, inbox: Inbox, task: str, argument: int, how: str
+) -> None:
+    first = run(pool, inbox, 1, "process_id").result
+    ended = run(pool, inbox, 2, task, argument)
+    assert ended.end == "crash"
+    assert ended.failure is not None
+    assert ended.failure["exc_type_names"] == [
+        "worker.host.HostCrashed",
+        "RuntimeError",
+        "Exception",
+    ]
+    assert f"its process {first} ended with {how}" in ended.failure["exception_str"]
+    assert inbox.of(2) == [Started(2), ended]
+    assert run(pool, inbox, 3, "process_id").result != first
+
+
+def test_only_the_host_that_died_is_lost(inbox: Inbox, tmp_path: Path) -> None:
+    pool = ProcessesPool([DEADLY, "tests.samples.tasks"], 2)
+    pool.start(inbox)
+    try:
+        pool.run(work(1, "tests.samples.tasks.wait_for_file", str(tmp_path / "go")))
+        assert run(pool, inbox, 2, "exit_at_once", 1).end == "crash"
+        (tmp_path / "go").touch()
+        assert inbox.ended(1).result == "found"
+    finally:
+        pool.stop()
+
+
+def test_a_death_is_seen_though_a_forked_child_holds_the_pipe(
+    pool: ProcessesPool, inbox: Inbox, tmp_path: Path
+) -> None:
+    ended = run(pool, inbox, 1, "die_with_forked_child", str(tmp_path / "pid"))
+    assert ended.end == "crash"
+    assert ended.failure is not None
+    assert "exit code 7" in ended.failure["exception_str"]
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("task", ["close_everything", "write_to_every_socket"])
+def test_a_host_that_loses_its_pipe_is_replaced(
+    pool: ProcessesPool, inbox: Inbox, task: str
+) -> None:
+    assert run(pool, inbox, 1, task).end == "crash"
+    assert isinstance(run(pool, inbox, 2, "process_id").result, int)
+
+
+def test_a_death_is_seen_where_processes_have_no_descriptors(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    pool = ProcessesPool([DEADLY], 1)
+    pool.start(inbox)
+    try:
+        assert run(pool, inbox, 1, "exit_at_once", 3).end == "crash"
+        # Nor does the pipe tell: a forked child holds it.
+        ended = run(pool, inbox, 2, "die_with_forked_child", str(tmp_path / "pid"))
+        assert ended.end == "crash"
+        assert isinstance(run(pool, inbox, 3, "process_id").result, int)
+    finally:
+        pool.stop()
+
+
+def test_an_idle_host_that_dies_is_replaced(pool: ProcessesPool, inbox: Inbox) -> None:
+    first = run(pool, inbox, 1, "process_id").result
+    os.kill(first, signal.SIGKILL)
+    wait_until_gone(first)
+    ended = run(pool, inbox, 2, "process_id")
+    # The work may have met the host before its end was known; it is never lost.
+    assert ended.end == "crash" or ended.result != first
+
+
+# -- a task is ended
+
+
+def test_an_ended_task_takes_its_children_along(
+    pool: ProcessesPool, inbox: Inbox, tmp_path: Path
+) -> None:
+    pool.run(work(1, f"{DEADLY}.sleep_with_child", str(tmp_path / "pids")))
+    host, child = map(int, wait_for_text(tmp_path / "pids").split())
+    pool.end(1)
+    ended = inbox.ended(1)
+    assert ended.end == "stopped"
+    assert ended.failure is not None
+    assert ended.failure["exc_type_names"][0] == "worker.host.TaskStopped"
+    wait_until_gone(host)
+    wait_until_gone(child)
+    assert isinstance(run(pool, inbox, 2, "process_id").result, int)
+
+
+def test_works_open_at_the_stop_are_reported_as_stopped(
+    pool: ProcessesPool, inbox: Inbox, tmp_path: Path
+) -> None:
+    pool.run(work(1, f"{DEADLY}.sleep_with_child", str(tmp_path / "pids")))
+    host, child = map(int, wait_for_text(tmp_path / "pids").split())
+    pool.stop()
+    assert inbox.ended(1).end == "stopped"
+    wait_until_gone(host)
+    wait_until_gone(child)
+
+
+# -- what tasks may do
+
+
+def test_forked_children_neither_speak_nor_answer(pool: ProcessesPool, inbox: Inbox) -> None:
+    for key in (1, 2):
+        assert run(pool, inbox, key, "return_twice").result == "parent"
+        assert len(inbox.of(key)) == 3
+
+
+def test_a_task_may_use_multiprocessing(pool: ProcessesPool, inbox: Inbox) -> None:
+    assert run(pool, inbox, 1, "in_a_pool").result == [1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_meant_for_the_whole_service_do_not_end_a_host(
+    pool: ProcessesPool, inbox: Inbox, number: int
+) -> None:
+    assert run(pool, inbox, 1, "ignore", int(number)).result == "alive"
+
+
+def test_a_task_sees_neither_our_arguments_nor_another_path(
+    pool: ProcessesPool, inbox: Inbox
+) -> None:
+    argv, path, name = run(pool, inbox, 1, "arguments_and_path").result
+    assert argv == ["-c"]
+    assert path == [str(Path(entry).absolute()) for entry in sys.path]
+    assert name == DEADLY
+
+
+def test_a_host_loads_neither_kombu_nor_the_schemas(pool: ProcessesPool, inbox: Inbox) -> None:
+    loaded = set(run(pool, inbox, 1, "loaded_modules").result)
+    assert not loaded & {"kombu", "jsonschema", "fastjsonschema", "futurist", "asyncio"}
+
+
+# -- starting
+
+
+def test_a_module_that_dies_at_import_makes_the_start_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dies_at_import.py").write_text("import os\nos._exit(9)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(TasksUnloadable, match="exit code 9 while it imported"):
+        ProcessesPool(["dies_at_import"], 2).start(Inbox())
+
+
+def test_an_import_that_does_not_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never_imported.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pool = ProcessesPool(["never_imported"], 1, start_timeout=0.3)
+    with pytest.raises(TasksUnloadable, match="1 of 1 hosts were still importing never_imported"):
+        pool.start(Inbox())
+    with pytest.raises(TasksUnloadable):
+        pool.start(Inbox())
+
+
+def test_hosts_that_do_not_come_back_give_up_the_waiting_work_and_try_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: Inbox
+) -> None:
+    (tmp_path / "fickle.py").write_text(
+        "import os, pathlib\n"
+        f"assert not pathlib.Path({str(tmp_path / 'broken')!r}).exists(), 'broken now'\n"
+        "def leave() -> None:\n    os._exit(1)\n"
+        "def stay() -> str:\n    return 'here'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pool = ProcessesPool(["fickle"], 1)
+    pool.start(inbox)
+    try:
+        (tmp_path / "broken").touch()
+        pool.run(work(1, "fickle.leave"))
+        assert inbox.ended(1).end == "crash"
+        pool.run(work(2, "fickle.stay"))
+        ended = inbox.ended(2)
+        assert ended.end == "crash"
+        assert ended.failure is not None
+        assert f"the last {GIVE_UP_AFTER} processes" in ended.failure["exception_str"]
+        assert "AssertionError: broken now" in ended.failure["exception_str"]
+        (tmp_path / "broken").unlink()
+        pool.run(work(3, "fickle.stay"))
+        assert inbox.ended(3).result == "here"
+    finally:
+        pool.stop()
+
+
+def test_an_offered_module_that_dies_at_import_is_refused_and_forgotten(
+    pool: ProcessesPool, inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "dies_when_offered.py"
+    file.write_text("import os\nos._exit(5)\n")
+    # The host's path is the one of its start, so the module is put where it looks.
+    monkeypatch.syspath_prepend(str(tmp_path))
+    second = ProcessesPool([DEADLY], 1)
+    second.start(inbox)
+    try:
+        second.offer("dies_when_offered")
+        answer = inbox.first(Offers)
+        assert "exit code 5 while it imported dies_when_offered" in answer.refused[0]
+        assert all(offer.name.startswith(DEADLY) for offer in answer.tasks)
+        assert isinstance(run(second, inbox, 1, "process_id").result, int)
+    finally:
+        second.stop()
+
+
+def test_a_host_started_later_offers_what_was_added(pool: ProcessesPool, inbox: Inbox) -> None:
+    pool.offer("math:factorial")
+    inbox.first(Offers)
+    assert run(pool, inbox, 1, "exit_at_once", 1).end == "crash"
+    pool.run(work(2, "math.factorial", 4))
+    assert inbox.ended(2).result == 24
+
+
+def test_the_thread_that_fails_ends_all_works_and_says_so(inbox: Inbox) -> None:
+    def broken_inbox(reports: list[Any]) -> None:
+        inbox(reports)
+        if any(isinstance(report, Started) for report in reports):
+            raise ZeroDivisionError("a fault of the worker's own")
+
+    pool = ProcessesPool(["tests.samples.tasks"], 1)
+    pool.start(broken_inbox)
+    pool.run(work(1, "tests.samples.tasks.wait_for_file", "/nonexistent/file"))
+    ended = inbox.ended(1)
+    assert ended.end == "crash"
+    assert ended.failure is not None
+    assert "a fault of the worker's own" in ended.failure["exception_str"]
+    pool.stop()
+    pool.run(work(2, "tests.samples.tasks.add", 1))
+    assert inbox.ended(2).end == "crash"
+
+
+def test_no_descriptor_and_no_process_is_left_behind() -> None:
+    def open_descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_descriptors()
+    for _ in range(3):
+        inbox = Inbox()
+        pool = ProcessesPool([DEADLY], 2)
+        pool.start(inbox)
+        host = run(pool, inbox, 1, "process_id").result
+        assert run(pool, inbox, 2, "exit_at_once", 1).end == "crash"
+        pool.stop()
+        wait_until_gone(host)
+    assert open_descriptors() == before
+
+
+# -- seen from outside
+
+
+def script(tmp_path: Path, text: str) -> list[str]:
+    """A command that runs this text as a program, with the repository on its path."""
+    file = tmp_path / "program.py"
+    file.write_text(
+        f"import sys\nsys.path.append({str(ROOT)!r})\n" + textwrap.dedent(text), encoding="utf-8"
+    )
+    return [sys.executable, str(file)]
+
+
+def test_a_killed_worker_leaves_no_host_and_no_child_of_a_task(tmp_path: Path) -> None:
+    program = subprocess.Popen(
+        script(
+            tmp_path,
+            f"""
+            import time
+            from tests.samples.inbox import Inbox, work
+            from worker.pool.processes import ProcessesPool
+
+            pool = ProcessesPool(["{DEADLY}"], 2)
+            pool.start(Inbox())
+            pool.run(work(1, "{DEADLY}.sleep_with_child", {str(tmp_path / "pids")!r}))
+            time.sleep(600)
+            """,
+        )
+    )
+    try:
+        host, child = map(int, wait_for_text(tmp_path / "pids").split())
+    finally:
+        program.kill()
+        program.wait()
+    wait_until_gone(host)
+    wait_until_gone(child)
+
+
+def test_what_tasks_print_passes_through_and_they_read_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        script(
+            tmp_path,
+            f"""
+            from tests.samples.inbox import Inbox, work
+            from worker.pool.processes import ProcessesPool
+
+            pool, inbox = ProcessesPool(["{DEADLY}"], 1), Inbox()
+            pool.start(inbox)
+            pool.run(work(1, "{DEADLY}.noise"))
+            print(inbox.ended(1).result)
+            pool.stop()
+            """,
+        ),
+        input="not for tasks",
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["to standard output", "raw", "from a program", "['']"]
+    assert done.stderr.splitlines() == ["to standard error"]
+
+
+def test_modules_of_the_current_folder_are_tasks_and_never_take_our_place(tmp_path: Path) -> None:
+    for name in ("worker", "protocol"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
+    (tmp_path / "mine.py").write_text("def double(x):\n    return 2 * x\n")
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        script(
+            tmp_path / "elsewhere",
+            f"""
+            from tests.samples.inbox import Inbox, work
+            from worker.pool.processes import ProcessesPool
+
+            sys.path.insert(0, {str(tmp_path)!r})
+            pool, inbox = ProcessesPool(["mine"], 1), Inbox()
+            print([offer.name for offer in pool.start(inbox)], "mine" in sys.modules)
+            pool.run(work(1, "mine.double", 21))
+            print(inbox.ended(1).result)
+            pool.stop()
+            """,
+        ),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["['mine.double'] False", "42"], done.stderr

@@ -1,0 +1,37 @@
+"""What the shift wants done: small frozen values, performed in order by the keeper. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.parcel import Parcel
+from worker.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Publish a message."""
+
+    parcel: Parcel
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Hand a work to the pool, which has a slot free."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the process of this run, if the pool can."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The shift is over: nothing is held, nothing more will be taken."""
+
+
+Effect = Send | Run | End | Done

@@ -1,0 +1,153 @@
+"""The thread that owns the shift: it takes what others put into its mailbox and performs effects.
+
+It never waits for anything but its mailbox and runs no user code, so that a worker always answers
+and beats, however busy its slots are. (With ``pool="threads"`` a task that holds the interpreter's
+lock holds this thread up too.)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bus.wire import Mailbox, Publisher
+from protocol.parcel import Parcel, Received, Refused
+from worker.effects import Effect, End, Run, Send
+from worker.shift import Shift
+from worker.work import Offers, Pool, Report
+
+logger = logging.getLogger("taskline.worker.keeper")
+
+STOP_TIMEOUT = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """From the listener: deliveries, sorted."""
+
+    deliveries: list[Received | Refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Consuming:
+    """From the listener: it consumes, for the first time or again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """From the pool: what its runs did."""
+
+    reports: list[Report]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """From whoever ends the worker: go down within this many seconds."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """From the service: end now."""
+
+
+Input = Heard | Consuming | Reported | Drain | Stop
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def clock() -> float:
+        """The worker's clock, in seconds: it counts the time a suspended machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+else:
+    clock = time.monotonic
+
+
+class Keeper:
+    """Owns a shift. ``put`` from any thread; everything else happens on its own."""
+
+    def __init__(self, shift: Shift, pool: Pool, publisher: Publisher, *, name: str) -> None:
+        self._shift = shift
+        self._pool = pool
+        self._publisher = publisher
+        self._mailbox: Mailbox[Input] = Mailbox()
+        #: Set when the shift is over, or the thread ended by a bug.
+        self.done = threading.Event()
+        #: The bug it ended by, if any.
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def put(self, item: Input) -> None:
+        """Hand something over. Any thread, signal handlers included; never blocks."""
+        self._mailbox.put(item)
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """End. Any thread but its own."""
+        self._mailbox.put(Stop())
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:
+            logger.critical("the keeper ended by a bug; the worker goes down", exc_info=True)
+            self.error = error
+        finally:
+            self.done.set()
+
+    def _turn(self) -> bool:
+        shift = self._shift
+        items = self._mailbox.take(max(0.0, shift.next_deadline() - clock()))
+        now = clock()
+        effects: list[Effect] = []
+        going_on = True
+        for item in items:
+            if isinstance(item, Heard):
+                effects += shift.heard(item.deliveries, now)
+            elif isinstance(item, Reported):
+                _log_refusals(item.reports)
+                effects += shift.reported(item.reports, now)
+            elif isinstance(item, Consuming):
+                effects += shift.consuming(now)
+            elif isinstance(item, Drain):
+                effects += shift.drain(now, item.limit)
+            else:
+                going_on = False
+        if now >= shift.next_deadline():
+            effects += shift.tick(now)
+        self._perform(effects)
+        return going_on
+
+    def _perform(self, effects: list[Effect]) -> None:
+        """Everything is sent before anything runs: a run may end before this returns."""
+        parcels: list[Parcel] = []
+        actions: list[Callable[[], None]] = []
+        for effect in effects:
+            if isinstance(effect, Send):
+                parcels.append(effect.parcel)
+            elif isinstance(effect, Run):
+                actions.append(lambda work=effect.work: self._pool.run(work))  # type: ignore[misc]
+            elif isinstance(effect, End):
+                actions.append(lambda key=effect.key: self._pool.end(key))  # type: ignore[misc]
+            else:
+                actions.append(self.done.set)
+        if parcels:
+            self._publisher.send(parcels)
+        for act in actions:
+            act()
+
+
+def _log_refusals(reports: list[Report]) -> None:
+    for report in reports:
+        if isinstance(report, Offers):
+            for sentence in report.refused:
+                logger.warning("%s", sentence)

@@ -1,0 +1,163 @@
+"""Runs one task, here and now, and makes of whatever happens a result or a failure.
+
+A task runs as taskflow's own worker would run it (``worker_based/server.py`` and
+``action_engine/executor.py``): a class is constructed with its name, its notifier is listened to,
+and ``pre_execute``, ``execute``, ``post_execute`` (or the three of revert) are called. A function
+is called; if that gives a coroutine, an event loop of its own runs it. A function has nothing to
+undo, so its revert does nothing and succeeds.
+
+Nothing escapes: not SystemExit, not KeyboardInterrupt, not a result that cannot travel. Runs on the
+thread that calls it, which is a host's main thread or one of the threads pool's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final
+
+from protocol.failure import FailureDict, from_exception
+from protocol.values import Json
+from worker.context import Tell, telling
+from worker.flow_failure import failure_dict, failure_maker, returned_failure
+from worker.payload import write
+from worker.registry import Entry, Registry, accepts
+
+#: Stands for all events of a notifier (taskflow ``types.notifier.Notifier.ANY``).
+_ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a task, as :class:`worker.work.Work` asks for it; fields are explained there."""
+
+    task: str
+    name: str
+    action: str
+    args: list[Json] = field(default_factory=list)
+    arguments: dict[str, Json] = field(default_factory=dict)
+    result: list[Json] | None = None
+    failures: dict[str, FailureDict] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: with the JSON text of a result, or with a failure."""
+
+    #: The result as JSON text; ``null`` if there is a failure.
+    result: str = "null"
+    failure: FailureDict | None = None
+
+
+def run(registry: Registry, call: Call, started: Callable[[], None], tell: Tell) -> Outcome:
+    """Run one call to its end. Never raises.
+
+    ``started`` is called just before the task's own ``execute`` or function; not at all if the task
+    is unknown or cannot be constructed. ``tell`` gets its events. Both on this thread (``tell``
+    also on others, if the task makes some). Context variables the task sets are gone afterwards.
+    """
+    try:
+        return copy_context().run(_run, registry, call, started, tell)
+    except BaseException as error:
+        return Outcome(failure=from_exception(error.with_traceback(_own_frames_off(error))))
+
+
+def _run(registry: Registry, call: Call, started: Callable[[], None], tell: Tell) -> Outcome:
+    entry = registry.find(call.task)
+    with telling(tell) as tell_until_over:
+        if entry.is_class:
+            result = _run_class(entry, call, started, tell_until_over)
+        else:
+            started()
+            result = None
+            if call.action == "execute":
+                result = _awaited(entry.target(*call.args, **call.arguments))
+        failure = returned_failure(result)
+        if failure is not None:
+            return Outcome(failure=failure_dict(failure))
+        return Outcome(write(result, f"the result of {call.task}"))
+
+
+def _run_class(entry: Entry, call: Call, started: Callable[[], None], tell: Tell) -> Any:
+    task = entry.target(name=call.name) if entry.takes_name else entry.target()
+    _listen(task, tell)
+    started()
+    try:
+        _hook(task, f"pre_{call.action}")
+        if call.action == "execute":
+            return _awaited(task.execute(*call.args, **call.arguments))
+        revert = getattr(task, "revert", None)
+        if revert is None:
+            return None
+        return _awaited(revert(*call.args, **_revert_arguments(revert, entry.target, call)))
+    finally:
+        _hook(task, f"post_{call.action}")
+
+
+def _hook(task: object, name: str) -> None:
+    hook = getattr(task, name, None)
+    if callable(hook):
+        _awaited(hook())
+
+
+def _awaited(result: Any) -> Any:
+    if not inspect.iscoroutine(result):
+        return result
+    # Loaded only for tasks that need it: it would be half of the time a host takes to start.
+    import asyncio  # noqa: PLC0415
+
+    coroutine: Coroutine[Any, Any, Any] = result
+    return asyncio.run(coroutine)
+
+
+def _revert_arguments(revert: Callable[..., Any], owner: Any, call: Call) -> dict[str, Json]:
+    """Add ``result`` and ``flow_failures``, as taskflow does (``_revert_task``).
+
+    Always, there; here only to a ``revert`` that takes them, which is kinder to plain classes.
+    """
+    arguments = dict(call.arguments)
+    make = failure_maker(owner)
+    result: Any = None
+    if call.result is not None:
+        outcome, value = call.result
+        result = make(value) if outcome == "failure" else value
+    failures = {name: make(data) for name, data in (call.failures or {}).items()}
+    added = {"result": result, "flow_failures": failures}
+    return arguments | {name: value for name, value in added.items() if accepts(revert, name)}
+
+
+def _listen(task: Any, tell: Tell) -> None:
+    """Pass on what the task's own notifier allows, as taskflow's worker does.
+
+    A notifier that may be listened to as a whole is; else each event it or ``TASK_EVENTS`` names.
+    What it is told of 0.0 and 1.0 by itself the engine makes, not the task: nothing is added here.
+    """
+    notifier = getattr(task, "notifier", None)
+    register = getattr(notifier, "register", None)
+    if not callable(register):
+        return
+
+    def on_event(event_type: str, details: dict[str, Json] | None = None) -> None:
+        tell(event_type, write(details or {}, f"task event {event_type!r}"))
+
+    allows = getattr(notifier, "can_be_registered", None)
+    if callable(allows):
+        if allows(_ANY):
+            register(_ANY, on_event)
+            return
+        events: Iterable[str] = getattr(notifier, "events_iter", tuple)()
+    else:
+        events = getattr(task, "TASK_EVENTS", (_ANY,))
+    for event_type in events:
+        register(event_type, on_event)
+
+
+def _own_frames_off(error: BaseException) -> TracebackType | None:
+    """The traceback from where the task's own code begins; nobody needs to see ours."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_globals is globals():
+        frame = frame.tb_next
+    return frame

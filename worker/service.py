@@ -1,0 +1,210 @@
+"""``Worker``: one worker, put together and run in this process.
+
+``python -m worker`` is this with a command line. Everything real is chosen here, and nowhere else:
+broker, pool, threads. The tasks run in processes of their own, unless ``pool="threads"``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+from bus.wire import Dispatcher, Listener, Publisher, parse_url
+from protocol import __version__
+from protocol.errors import ConfigurationError, TasklineError
+from protocol.parcel import Received, Refused
+from protocol.topology import (
+    DEFAULT_EXCHANGE,
+    DEFAULT_TOPIC,
+    Dialect,
+    Names,
+    Queue,
+    check_name,
+    inbox_key,
+)
+from worker.keeper import Consuming, Drain, Heard, Keeper, Reported
+from worker.pool import make_pool
+from worker.shift import Shift
+from worker.work import Offer
+
+DRAIN_TIMEOUT = 30.0  # seconds for running tasks to finish when a worker goes down
+_STOP_SLACK = 5.0  # seconds beyond the drain for hosts and connections to end
+
+
+class Worker:
+    """Runs tasks on request. ``start`` returns when it takes work, ``stop`` when it has ended.
+
+    ``tasks``: ``MODULE`` or ``MODULE:NAME``, each. ``url``, ``exchange``, ``topics``: where
+    requests come from. ``pool``: ``"processes"`` or ``"threads"``; ``concurrency``: how many tasks
+    at once (the machine's cores). ``name``: how it is called in listings (host and pid).
+    ``dialect``: ``"native"``, or ``"taskflow"`` to serve taskflow's engines. ``drain_timeout``:
+    seconds for running tasks to finish in ``stop``.
+
+    Raises ``ConfigurationError`` for what cannot be; ``start`` raises ``TasksUnloadable`` and
+    ``BrokerUnavailable``. All methods from any thread.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        url: str | None = None,
+        exchange: str = DEFAULT_EXCHANGE,
+        topics: Sequence[str] = (DEFAULT_TOPIC,),
+        pool: Literal["processes", "threads"] = "processes",
+        concurrency: int | None = None,
+        name: str | None = None,
+        dialect: Dialect = "native",
+        transport_options: Mapping[str, Any] | None = None,
+        drain_timeout: float = DRAIN_TIMEOUT,
+        expects_tasks: bool = False,
+    ) -> None:
+        """``expects_tasks``: more will be offered later, so that ``tasks`` may be empty."""
+        if isinstance(tasks, str) or isinstance(topics, str):
+            raise ConfigurationError("tasks and topics are lists of names, not one text")
+        if not tasks and not expects_tasks:
+            raise ConfigurationError(
+                "a worker needs something to offer: name a module, such as Worker(['mytasks'])"
+            )
+        if not topics:
+            raise ConfigurationError("a worker needs a topic to listen on")
+        slots = concurrency if concurrency is not None else os.cpu_count() or 1
+        if not isinstance(slots, int) or slots < 1:
+            raise ConfigurationError(f"concurrency={concurrency!r}: how many at once, 1 or more")
+        if drain_timeout < 0:
+            raise ConfigurationError(f"drain_timeout={drain_timeout!r}: seconds, 0 or more")
+        self.name = check_name("worker name", name or _default_name())
+        self.boot = secrets.token_hex(8)
+        self.broker = parse_url(url, transport_options)
+        self.topics = tuple(check_name("topic", topic) for topic in topics)
+        self.slots = slots
+        self.drain_timeout = drain_timeout
+        #: What is offered; complete after ``start``.
+        self.tasks: tuple[Offer, ...] = ()
+        self._names = Names(dialect, exchange)
+        self._pool = make_pool(pool, tuple(tasks), slots)
+        self._shift = Shift(self._names, self.topics, worker=self.name, boot=self.boot, slots=slots)
+        self._publisher = Publisher(self.broker, name=f"taskline-publisher-{self.boot[:8]}")
+        self._keeper = Keeper(
+            self._shift, self._pool, self._publisher, name=f"taskline-keeper-{self.boot[:8]}"
+        )
+        self._dispatcher = Dispatcher(at_worker=True)
+        queues, passing = self._queues()
+        self._listener = Listener(
+            self.broker,
+            queues,
+            self._dispatcher,
+            self._deliver,
+            on_consuming=lambda: self._keeper.put(Consuming()),
+            name=f"taskline-listener-{self.boot[:8]}",
+            delete_at_end=passing,
+        )
+        self._life = threading.Lock()
+        self._state: Literal["new", "running", "ended"] = "new"
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name} on {self.broker.shown}, {self._state}>"
+
+    def __enter__(self) -> Worker:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Import the tasks (in the pool), connect and consume."""
+        with self._life:
+            if self._state == "ended":
+                raise TasklineError(f"worker {self.name} has ended; make a new one")
+            if self._state == "running":
+                return
+            try:
+                self.tasks = self._pool.start(lambda reports: self._keeper.put(Reported(reports)))
+                self._shift.offering(self.tasks, 0.0)  # heard by nobody yet: consuming says hello
+                self._publisher.start()
+                self._keeper.start()
+                self._listener.start()
+            except BaseException:
+                self._end()
+                raise
+            self._state = "running"
+
+    def offer(self, spec: str) -> None:
+        """Offer ``MODULE`` or ``MODULE:NAME`` too, as soon as the pool has imported it."""
+        self._pool.offer(spec)
+
+    def drain(self, limit: float | None = None) -> None:
+        """Begin to go down: give back what is queued, let what runs finish. Does not wait."""
+        self._keeper.put(Drain(self.drain_timeout if limit is None else limit))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until nothing is held any more after a ``drain``; False after ``timeout`` seconds."""
+        return self._keeper.done.wait(timeout)
+
+    def stop(self, drain_timeout: float | None = None) -> None:
+        """Drain, then end. Returns at most ``drain_timeout`` seconds and a few later."""
+        with self._life:
+            if self._state == "running":
+                limit = self.drain_timeout if drain_timeout is None else drain_timeout
+                self.drain(limit)
+                self.wait(limit + _STOP_SLACK)
+            self._end()
+
+    @property
+    def error(self) -> BaseException | None:
+        """The bug this worker ended by, if it did."""
+        return self._keeper.error
+
+    def banner(self) -> str:
+        """For a person at the terminal: version, name, broker, topics, pool, tasks."""
+        tasks = ", ".join(offer.name for offer in self.tasks) or "none yet"
+        lines = [
+            f"taskline {__version__}, worker {self.name}, process {os.getpid()}",
+            f"broker   {self.broker.shown}",
+            f"         {self.broker.guarantee}",
+            f"exchange {self._names.exchange}, {self._names.dialect} dialect",
+            f"topics   {', '.join(self.topics)}",
+            f"pool     {self.slots} {self._pool.kind}",
+            f"tasks    {tasks}",
+        ]
+        if self._pool.kind == "threads":
+            lines.append(
+                "         a task cannot be ended alone, and one that holds the lock delays beats"
+            )
+        return "\n".join(lines)
+
+    def _deliver(self, deliveries: list[Received | Refused]) -> None:
+        self._keeper.put(Heard(deliveries))
+
+    def _queues(self) -> tuple[list[Queue], list[Queue]]:
+        """What to consume, and what of it nobody needs after a clean end."""
+        names = self._names
+        queues = [names.topic(topic) for topic in self.topics]
+        passing: list[Queue] = []
+        if names.is_native:
+            inbox = inbox_key(self.topics[0], self.boot)
+            passing = [names.inbox(inbox), names.call_queue(inbox)]
+        return queues + passing, passing
+
+    def _end(self) -> None:
+        self._state = "ended"
+        self._listener.stop()
+        self._publisher.stop()
+        self._keeper.stop()
+        self._pool.stop()
+
+
+def _default_name() -> str:
+    host = "".join(c if c.isalnum() or c in "._-" else "-" for c in socket.gethostname())
+    return f"{host[:40]}-{os.getpid()}"

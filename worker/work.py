@@ -1,0 +1,123 @@
+"""What the shift hands to a pool, and what a pool reports back: plain frozen values.
+
+A pool runs works and knows nothing of messages, tickets or peers; the shift decides and knows
+nothing of processes. These few values are all they say to each other. A report is made on a
+thread of the pool and handled on the keeper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from protocol.failure import FailureDict
+from protocol.messages import Action
+from protocol.values import Json
+
+#: How a run came to its end: ``done`` (returned or raised), ``stopped`` (ended as asked),
+#: ``limit`` (a time limit) or ``crash`` (its process ended under it). The words of the wire header.
+End = Literal["done", "stopped", "limit", "crash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One task to run, once."""
+
+    #: The shift's own number for this run, unique in this worker process.
+    key: int
+    #: The uuid of the request, for logs and for the task's own context.
+    uuid: str
+    #: The wire name of the task, one that an :class:`Offer` named.
+    task: str
+    #: What the caller calls this use of the task (taskflow: the atom's name); else the wire name.
+    name: str
+    action: Action
+    #: Positional arguments.
+    args: list[Json] = field(default_factory=list)
+    #: Keyword arguments.
+    arguments: dict[str, Json] = field(default_factory=dict)
+    #: For ``revert`` only: ``["success", value]`` or ``["failure", failure dict]``; None otherwise.
+    result: list[Json] | None = None
+    #: For ``revert`` only: ``{task name: failure dict}``; None otherwise.
+    failures: dict[str, FailureDict] | None = None
+    #: The attempt's number, the fencing token a task may pass to its own stores.
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One task that can be run here."""
+
+    name: str
+    version: tuple[int, ...] = (1, 0)
+    #: The first line of its docstring, or empty.
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The task's own code is about to run."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """The running task said something: progress, or an event of its own."""
+
+    key: int
+    event_type: str
+    details: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over. ``failure`` counts if it is not None, ``result`` otherwise."""
+
+    key: int
+    result: Json = None
+    failure: FailureDict | None = None
+    end: End = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """The whole list of what can be run here, after something was added to it."""
+
+    tasks: tuple[Offer, ...]
+    #: One sentence for each thing that could not be offered.
+    refused: tuple[str, ...] = ()
+
+
+Report = Started | TaskEvent | Ended | Offers
+
+
+class Pool(Protocol):
+    """Runs works. The suite in ``tests/conformance/test_pools.py`` is the contract in full."""
+
+    kind: Literal["processes", "threads"]
+    #: How many works run at once.
+    slots: int
+
+    def start(self, report: Callable[[list[Report]], None]) -> tuple[Offer, ...]:
+        """Import the tasks and be ready to run; returns what is offered.
+
+        Raises ``TasksUnloadable`` with the import's own traceback. ``report`` is called from a
+        thread of the pool, with the reports in the order they came about.
+        """
+
+    def run(self, work: Work) -> None:
+        """Run one work. Keeper only; never blocks; only while fewer than ``slots`` are open."""
+
+    def offer(self, spec: str) -> None:
+        """Offer ``MODULE`` or ``MODULE:NAME`` too; answered by an :class:`Offers` report."""
+
+    def end(self, key: int) -> None:
+        """End this run's process; reported as ``Ended(end="stopped")``. Unknown keys are ignored.
+
+        A pool that cannot end a single task (threads) leaves it running and reports nothing.
+        """
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End everything, within ``timeout`` seconds. May be called twice, from any thread."""
