@@ -1,0 +1,703 @@
+"""Every request in flight: ``(ledger, input, now) → effects``. Pure; the keeper owns it.
+
+Decided here: which request is sent to whom and when, what an answer means, when a request expires,
+and what is asked of whom. Not decided here: how anything is sent, and what a future is.
+
+The rules, in short (native dialect, sections 4, 5 and 7):
+
+* A request waits here until a worker that offers its task has credit; nothing waits in the broker.
+* Each dispatch is an attempt with an automaton of its own. The first end of the present round wins;
+  whatever comes after it is counted and dropped.
+* A worker gives a request back (RELEASE), lets its start-by pass, or falls silent for a lease: the
+  request waits again, at the front, and the next attempt goes wherever there is credit. After
+  ``MAX_ATTEMPTS`` silent workers it ends as ``WorkerLost``.
+* A run that ended its process is a round of its own; the request gets ``MAX_ATTEMPTS`` of them.
+* Expiry: an explicit timeout runs from submit. Without one, a native request expires only after
+  ``REQUEST_TIMEOUT`` in which no live worker offers its task; one that can go to taskflow's workers
+  only, ``REQUEST_TIMEOUT`` after submit, as taskflow's do. RUNNING or an end stops it. A run that
+  is lost after that moment ends the request: there is no time left to start it again.
+* A taskflow topic that falls silent ends what runs there; what does not run yet has its own expiry.
+
+No input costs more than the logarithm of what is in flight, but for a walk over the workers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from executor.directory import Directory, Peer
+from executor.effects import (
+    Crowd,
+    Dispatch,
+    Effect,
+    Fail,
+    GiveUp,
+    Publish,
+    Succeed,
+    Tell,
+)
+from executor.request import Attempt, Order, Request
+from protocol import envelope, messages
+from protocol.envelope import Envelope, Header
+from protocol.errors import (
+    IllegalTransition,
+    MessageRefused,
+    RequestTimeout,
+    TasksUnloadable,
+    WorkerLost,
+)
+from protocol.failure import from_text
+from protocol.messages import Answer, Release, Response
+from protocol.parcel import Parcel, Received, Refused
+from protocol.states import EVENT, FAILURE, PENDING, RUNNING, SUCCESS
+from protocol.tickets import parse as parse_tickets
+from protocol.timing import (
+    MAX_ATTEMPTS,
+    NOTIFY_PERIOD,
+    QUESTION_BACKOFF_MAX,
+    REQUEST_TIMEOUT,
+    START_WINDOW,
+    start_by_has_passed,
+)
+from protocol.topology import Address, Dialect, Names, inbox_key
+
+#: Without a journal there is one incarnation of an executor's id.
+INCARNATION: Final = 1
+
+#: Timers of ended requests that may lie about before they are swept away.
+_SPARE_TIMERS: Final = 64
+
+#: A lane: task, topics, whether taskflow's peers can take it, whether it has a clock of its own.
+#: What one worker can or cannot take alike, and what expires by the same rule.
+_LaneKey = tuple[str, tuple[str, ...], bool, bool]
+
+
+class _Lane:
+    """Requests of one task, for the same topics, that wait in the order they were submitted."""
+
+    __slots__ = ("unoffered_since", "waiting")
+
+    def __init__(self, now: float) -> None:
+        #: By uuid, so that each waits once and leaves from wherever it stands.
+        self.waiting: OrderedDict[str, Request] = OrderedDict()
+        #: Since when nobody known offers the task; None while somebody does.
+        self.unoffered_since: float | None = now
+
+
+class Ledger:
+    """All requests of one executor. Keeper only."""
+
+    def __init__(
+        self,
+        executor: str,
+        exchange: str,
+        topics: tuple[str, ...],
+        dialects: Sequence[Dialect] = ("native",),
+        private: str | None = None,
+    ) -> None:
+        """``private``: the topic of the executor's own workers, if it has any."""
+        self.directory = Directory()
+        #: What happened that changed nothing: late, double, unknown or illegal answers, by reason.
+        self.counts: Counter[str] = Counter()
+        self._executor = executor
+        self._topics = topics
+        self._names = {dialect: Names(dialect, exchange) for dialect in dialects}
+        self._requests: dict[str, Request] = {}
+        self._lanes: dict[_LaneKey, _Lane] = {}
+        #: (when, sequence, uuid, attempt's number or 0): explicit deadlines and passed start-bys.
+        self._timers: list[tuple[float, int, str, int]] = []
+        self._sequence = 0
+        #: What was found for those of a lane that expire now: the same for all of them.
+        self._found: dict[_LaneKey, str] = {}
+        self._next_question = 0.0
+        self._next_topic_question = 0.0
+        self._topic_question_wait = NOTIFY_PERIOD
+        self._crowd = 0
+        self._private = private
+        #: Why no private worker will ever come; None while one may.
+        self._hopeless: str | None = None
+
+    def __len__(self) -> int:
+        """How many requests are open."""
+        return len(self._requests)
+
+    @property
+    def speaks_native(self) -> bool:
+        """Whether native workers are among those asked."""
+        return "native" in self._names
+
+    # inputs -----------------------------------------------------------------------------------
+
+    def submitted(self, orders: Iterable[Order], now: float) -> list[Effect]:
+        """New requests, in the order they were submitted."""
+        effects: list[Effect] = []
+        touched: dict[_LaneKey, _Lane] = {}
+        for order in orders:
+            request = Request(order, now)
+            self._requests[order.uuid] = request
+            timeout = order.timeout
+            if timeout is None and not self.speaks_native:
+                timeout = REQUEST_TIMEOUT
+            if timeout is not None:
+                request.deadline = now + timeout
+                self._set_timer(request.deadline, order.uuid, 0)
+            key = _lane_key(request)
+            lane = self._lanes.get(key) or self._open_lane(key, now)
+            lane.waiting[order.uuid] = request
+            touched[key] = lane
+        for key, lane in touched.items():
+            self._serve(key, lane, effects, now)
+        return effects
+
+    def withdrawn(self, uuid: str, now: float) -> list[Effect]:
+        """Its future was cancelled before anything was sent: it never runs."""
+        request = self._requests.get(uuid)
+        if request is None:
+            return []
+        self._close(request)
+        if request.current is None:
+            return []
+        return self._fill(now)  # chosen, but stopped at the door: the worker never heard of it
+
+    def heard(self, deliveries: Iterable[Received | Refused], now: float) -> list[Effect]:
+        """What the listener took from the broker, in order."""
+        effects: list[Effect] = []
+        self._found.clear()
+        freed = False
+        for delivery in deliveries:
+            if isinstance(delivery, Refused):
+                self._refused(delivery, effects)
+                continue
+            peer = self.directory.touch(delivery.envelope.header, now)
+            message = delivery.message
+            if isinstance(message, Answer):
+                self._answered(message, delivery.envelope.header, effects, now)
+            elif isinstance(message, Response):
+                freed |= self._responded(delivery.envelope, message, effects, now)
+            elif isinstance(message, Release):
+                freed |= self._released(peer, message, now)
+        if freed:
+            effects += self._fill(now)
+        return effects
+
+    def hopeless(self, reason: str, now: float) -> list[Effect]:
+        """The private workers cannot work: what nobody else offers ends now, and from now on."""
+        self._hopeless = reason
+        return self.tick(now)
+
+    def consuming(self, now: float) -> list[Effect]:
+        """The listener has (again) begun to consume: ask everybody who is there."""
+        self._next_question = self._next_topic_question = now
+        self._topic_question_wait = NOTIFY_PERIOD
+        return self.tick(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed: ask, forget, expire, dispatch again."""
+        effects: list[Effect] = []
+        self._found.clear()
+        if now >= self._next_question:
+            self._ask(effects, now)
+        gone = self.directory.forget(now)
+        for peer in gone:
+            self._lost(peer, effects, now)
+        if gone:
+            self._note_offers(now)
+            self._count_crowd(effects)
+        self._run_timers(effects, now)
+        self._expire_unoffered(effects, now)
+        return effects + self._fill(now)
+
+    def next_deadline(self) -> float:
+        """When ``tick`` has something to do at the latest."""
+        times = [self._next_question]
+        if self._timers:
+            times.append(self._timers[0][0])
+        expiry = self.directory.next_expiry()
+        if expiry is not None:
+            times.append(expiry)
+        for key, lane in self._lanes.items():
+            own_clock = key[-1]
+            if lane.waiting and lane.unoffered_since is not None and not own_clock:
+                times.append(self._unoffered_deadline(lane))
+        return min(times)
+
+    def state_of(self, uuid: str) -> str | None:
+        """The state of an open request; None if there is none."""
+        request = self._requests.get(uuid)
+        return request.state if request else None
+
+    # asking -----------------------------------------------------------------------------------
+
+    def _ask(self, effects: list[Effect], now: float) -> None:
+        self._next_question = now + NOTIFY_PERIOD
+        for names in self._names.values():
+            if names.is_native:
+                effects.append(self._question(names, names.to_everybody(names.call)))
+                unknown = [topic for topic in self._topics if not self._known(topic)]
+                if unknown and now >= self._next_topic_question:
+                    self._next_topic_question = now + self._topic_question_wait
+                    self._topic_question_wait = min(
+                        self._topic_question_wait * 2, QUESTION_BACKOFF_MAX
+                    )
+                    effects += [self._question(names, names.to_topic(topic)) for topic in unknown]
+            else:
+                effects += [self._question(names, names.to_topic(topic)) for topic in self._topics]
+
+    def _known(self, topic: str) -> bool:
+        return any(peer.is_native and topic in peer.topics for peer in self.directory)
+
+    def _question(self, names: Names, address: Address) -> Effect:
+        header = None
+        if names.is_native:
+            header = Header(executor=self._executor, incarnation=INCARNATION, caps=envelope.CAPS)
+        around = Envelope(envelope.NOTIFY, reply_to=self._executor, header=header)
+        return Publish(Parcel(address, around, _QUESTION))
+
+    # answers ----------------------------------------------------------------------------------
+
+    def _answered(
+        self, answer: Answer, header: Header | None, effects: list[Effect], now: float
+    ) -> None:
+        dialect: Dialect = "native" if header else "taskflow"
+        if dialect not in self._names or answer.topic not in self._topics:
+            self.counts["answer_for_others"] += 1
+            return
+        peer, changed = self.directory.heard(answer.topic, answer.tasks, header, now)
+        if peer is None:
+            self.counts["incomplete_answer"] += 1
+            return
+        if changed:
+            self._note_offers(now)
+            self._count_crowd(effects)
+        effects += self._fill(now)
+
+    def _responded(
+        self, around: Envelope, response: Response, effects: list[Effect], now: float
+    ) -> bool:
+        """Whether it ended an attempt, so that its worker has room again."""
+        uuid = around.correlation_id or ""
+        request = self._requests.get(uuid)
+        if request is None:
+            self.counts["late_or_unknown"] += 1
+            return False
+        attempt = self._attempt_of(request, around.header, response)
+        if attempt is None:
+            self.counts["not_sent_there"] += 1
+            return False
+        if not attempt.peer.is_native:
+            self.directory.spoke(attempt.peer, now)
+            self._count_crowd(effects)
+        if attempt.number < request.base:
+            self.counts["fenced"] += 1
+            return False
+        if response.state == EVENT:
+            self._told(request, attempt, response, effects)
+            return False
+        if response.state not in (RUNNING, SUCCESS, FAILURE):
+            self.counts["illegal_transition"] += 1
+            return False
+        if attempt.progress.is_terminal:
+            # Given up too early: its worker lives after all. The work is done, so it is taken.
+            return self._late_end(request, attempt, response, around, effects, now)
+        try:
+            if response.state == SUCCESS:
+                attempt.progress.advance(RUNNING)  # a result implies that it ran
+            attempt.progress.advance(response.state)
+        except IllegalTransition:
+            self.counts["illegal_transition"] += 1
+            return False
+        if response.state == RUNNING:
+            return False
+        return self._ended(request, attempt, response, around, effects, now)
+
+    def _attempt_of(
+        self, request: Request, header: Header | None, response: Response
+    ) -> Attempt | None:
+        """The attempt it is about.
+
+        A worker that could not read a request cannot name its ticket: its refusal, a FAILURE
+        without a header, is about the attempt that has not been answered.
+        """
+        if header is not None:
+            return request.find(header.boot, header.tickets)
+        attempt = request.find(None, None)
+        if attempt is None and response.state == FAILURE and request.state == PENDING:
+            return request.current
+        return attempt
+
+    def _late_end(
+        self,
+        request: Request,
+        attempt: Attempt,
+        response: Response,
+        around: Envelope,
+        effects: list[Effect],
+        now: float,
+    ) -> bool:
+        if response.state == RUNNING:
+            self.counts["late_or_unknown"] += 1
+            return False
+        self.counts["late_but_first"] += 1
+        return self._ended(request, attempt, response, around, effects, now)
+
+    def _ended(
+        self,
+        request: Request,
+        attempt: Attempt,
+        response: Response,
+        around: Envelope,
+        effects: list[Effect],
+        now: float,
+    ) -> bool:
+        uuid = request.order.uuid
+        end = around.header.end if around.header else None
+        attempt.peer.open.pop(attempt.handle, None)
+        if response.state == FAILURE and end in ("crash", "stopped", "limit"):
+            if attempt is not request.attempts[-1]:
+                self.counts["fenced"] += 1
+                return True
+            if request.rounds < MAX_ATTEMPTS and not request.has_expired(now):
+                request.rounds += 1
+                request.base = attempt.number + 1
+                request.lost = 0
+                self._wait_again(request, now)
+                return True
+        self._close(request)
+        data = response.data
+        if response.state == FAILURE:
+            failure = data.get("result")
+            effects.append(Fail(uuid, failure, attempt.peer.name))
+        elif "result" in data:
+            effects.append(Succeed(uuid, data["result"]))
+        else:
+            # taskflow's schema lets a SUCCESS without a result through; its engine dies of it.
+            self.counts["result_missing"] += 1
+            effects.append(Fail(uuid, _no_result(), attempt.peer.name))
+        return True
+
+    def _told(
+        self, request: Request, attempt: Attempt, response: Response, effects: list[Effect]
+    ) -> None:
+        data = response.data
+        if "event_type" not in data:
+            self.counts["empty_event"] += 1
+            return
+        if attempt.progress.state == PENDING:
+            attempt.progress.advance(RUNNING)  # who says something runs
+        if request.order.wants_events:
+            effects.append(Tell(request.order.uuid, data["event_type"], data["details"]))
+
+    def _released(self, peer: Peer | None, release: Release, now: float) -> bool:
+        """Whether anything waits again. What a forgotten worker held waits already."""
+        again = False
+        for text, _ in release.items:
+            try:
+                tickets = parse_tickets(text)
+            except MessageRefused as refusal:
+                self.counts[refusal.reason] += 1
+                continue
+            for ticket in tickets:
+                attempt = peer.open.get(ticket) if peer is not None else None
+                if attempt is None:
+                    self.counts["release_of_unknown"] += 1
+                elif attempt.progress.state != PENDING:
+                    self.counts["illegal_transition"] += 1
+                else:
+                    self._give_up(self._requests[attempt.uuid], attempt, now)
+                    again = True
+        return again
+
+    def _refused(self, refused: Refused, effects: list[Effect]) -> None:
+        """A reply that is no message.
+
+        If it is about a request of ours that its peer cannot answer better, the request ends with
+        what was found: nothing is left hanging by a bad answer.
+        """
+        request = self._requests.get(refused.correlation_id or "")
+        if request is None or refused.kind != envelope.RESPONSE:
+            return
+        current = request.current
+        if current is None or (current.ticket is not None and current.progress.state == PENDING):
+            return  # it waits, or its start-by will have it wait again
+        self._close(request)
+        failure = from_text(
+            ("protocol.errors.MessageRefused", "Exception"),
+            f"the worker's answer was refused ({refused.reason}): {refused.detail}",
+        )
+        effects.append(Fail(request.order.uuid, failure, current.peer.name))
+
+    # waiting and dispatching ------------------------------------------------------------------
+
+    def _open_lane(self, key: _LaneKey, now: float) -> _Lane:
+        lane = self._lanes[key] = _Lane(now)
+        if self._is_offered(key):
+            lane.unoffered_since = None
+        return lane
+
+    def _is_offered(self, key: _LaneKey) -> bool:
+        task, topics, named_only, _ = key
+        return self.directory.offered(task, topics, native_only=not named_only)
+
+    def _note_offers(self, now: float) -> None:
+        """The offers have changed: start or stop the clock of each lane, drop empty ones."""
+        for key in list(self._lanes):
+            lane = self._lanes[key]
+            if self._is_offered(key):
+                lane.unoffered_since = None
+            elif not lane.waiting:
+                del self._lanes[key]
+            elif lane.unoffered_since is None:
+                lane.unoffered_since = now
+
+    def _fill(self, now: float) -> list[Effect]:
+        """Use the credit there is, one lane after the other in turn."""
+        effects: list[Effect] = []
+        for key in [key for key, lane in self._lanes.items() if lane.waiting]:
+            lane = self._lanes[key]
+            if self._serve(key, lane, effects, now):
+                self._lanes[key] = self._lanes.pop(key)  # it had its turn
+        return effects
+
+    def _serve(self, key: _LaneKey, lane: _Lane, effects: list[Effect], now: float) -> bool:
+        """Dispatch from one lane while somebody takes it; whether anything was."""
+        task, topics, named_only, _ = key
+        served = False
+        waiting = lane.waiting
+        while waiting:
+            request = next(iter(waiting.values()))
+            if request.has_expired(now):  # its timer has not run yet
+                self._expire(request, effects, now)
+                continue
+            chosen = self.directory.choose(task, topics, named_only=named_only)
+            if chosen is None:
+                break
+            del waiting[request.order.uuid]
+            effects.append(self._dispatch(request, *chosen, now))
+            served = True
+        return served
+
+    def _dispatch(self, request: Request, peer: Peer, topic: str, now: float) -> Effect:
+        order = request.order
+        number = request.attempts[-1].number + 1 if request.attempts else 1
+        left = START_WINDOW if request.deadline is None else max(0.0, request.deadline - now)
+        window = min(left, START_WINDOW)
+        native = peer.is_native
+        ticket = peer.next_ticket(INCARNATION) if native else None
+        attempt = Attempt(order.uuid, number, peer, ticket, sent=now, window=window)
+        attempt.progress.advance(PENDING)
+        request.add(attempt)
+        peer.open[attempt.handle] = attempt
+        names = self._names[peer.dialect]
+        if native:
+            header = Header(
+                executor=self._executor,
+                incarnation=INCARNATION,
+                boot=peer.key,
+                tickets=str(ticket),
+                start_by=peer.start_by(now, window),
+                attempt=number if number > 1 else None,
+                base=request.base if request.base > 1 else None,
+                mode="alo",
+            )
+            address = names.to_inbox(peer.inbox or inbox_key(topic, peer.key))
+            self._set_timer(_start_by_passed(now, window), order.uuid, number)
+        else:
+            header = None
+            address = names.to_topic(topic)
+            if request.deadline is None:  # taskflow's meaning, from the moment it is taskflow's
+                request.deadline = now + REQUEST_TIMEOUT
+                self._set_timer(request.deadline, order.uuid, 0)
+        around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
+        return Dispatch(order.uuid, number, Parcel(address, around, order.body))
+
+    def _wait_again(self, request: Request, now: float) -> None:
+        """To the front of its lane: it has waited already."""
+        uuid = request.order.uuid
+        key = _lane_key(request)
+        lane = self._lanes.get(key) or self._open_lane(key, now)
+        lane.waiting[uuid] = request
+        lane.waiting.move_to_end(uuid, last=False)
+        if request.deadline is not None:  # its timer may have run while a worker had it
+            self._set_timer(request.deadline, uuid, 0)
+
+    def _give_up(self, request: Request, attempt: Attempt, now: float) -> None:
+        """This attempt will not answer: end it and have the request wait for the next."""
+        attempt.progress.advance(FAILURE)
+        attempt.peer.open.pop(attempt.handle, None)
+        self._wait_again(request, now)
+
+    def _lost(self, peer: Peer, effects: list[Effect], now: float) -> None:
+        """A peer fell silent. taskflow's are not sent again: they would run it twice by design."""
+        for attempt in list(peer.open.values()):
+            request = self._requests[attempt.uuid]
+            runs = attempt.progress.state == RUNNING
+            if not peer.is_native:
+                if runs:
+                    self._give_up_for_lost(request, attempt, effects, now)
+                continue
+            request.lost += 1
+            if request.has_expired(now) and not runs:
+                self._expire(request, effects, now)
+            elif request.has_expired(now) or request.lost >= MAX_ATTEMPTS:
+                self._give_up_for_lost(request, attempt, effects, now)
+            else:
+                self._give_up(request, attempt, now)
+
+    def _give_up_for_lost(
+        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
+    ) -> None:
+        order, peer = request.order, attempt.peer
+        self._close(request)
+        if not peer.is_native:
+            then = "a taskflow worker is not sent the same again"
+        elif request.lost < MAX_ATTEMPTS:
+            then = "its timeout leaves no time to start it again"
+        else:
+            then = f"it is the attempt number {request.lost} that ends like this"
+        error = WorkerLost(
+            f"request {order.uuid} ({order.task}) was sent to {peer.name} and is lost in "
+            f"{attempt.progress.state}: nothing was heard from there for {now - peer.heard:.1f} s; "
+            f"{then}; look in the worker's own log for what ended it, then submit again",
+            request_uuid=order.uuid,
+        )
+        effects.append(GiveUp(order.uuid, error))
+
+    def _close(self, request: Request) -> None:
+        """It is over: nothing here knows it any more."""
+        uuid = request.order.uuid
+        del self._requests[uuid]
+        for attempt in request.attempts:
+            attempt.peer.open.pop(attempt.handle, None)
+        lane = self._lanes.get(_lane_key(request))
+        if lane is not None:
+            lane.waiting.pop(uuid, None)
+
+    # time -------------------------------------------------------------------------------------
+
+    def _set_timer(self, when: float, uuid: str, attempt: int) -> None:
+        timers = self._timers
+        self._sequence += 1
+        heapq.heappush(timers, (when, self._sequence, uuid, attempt))
+        if len(timers) > _SPARE_TIMERS + 4 * len(self._requests):  # most are of ended requests
+            timers[:] = [timer for timer in timers if timer[2] in self._requests]
+            heapq.heapify(timers)
+
+    def _run_timers(self, effects: list[Effect], now: float) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            _, _, uuid, number = heapq.heappop(timers)
+            request = self._requests.get(uuid)
+            if request is None:
+                continue
+            current = request.current
+            if number == 0:
+                # Sent to a native worker: it is its start-by, never later than this, that decides.
+                native = current is not None and current.ticket is not None
+                if request.state != RUNNING and not native:
+                    self._expire(request, effects, now)
+            elif current is not None and current.number == number and request.state == PENDING:
+                self._start_by_passed(request, current, effects, now)
+
+    def _start_by_passed(
+        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
+    ) -> None:
+        """Its worker can no longer start it, and has not said that it did."""
+        if request.has_expired(now):
+            self._expire(request, effects, now)
+        elif start_by_has_passed(attempt.sent, attempt.window, now):
+            self.counts["start_by_passed"] += 1
+            self._give_up(request, attempt, now)
+        else:  # woken a rounding error too early
+            self._set_timer(now + 0.001, attempt.uuid, attempt.number)
+
+    def _expire(self, request: Request, effects: list[Effect], now: float) -> None:
+        order = request.order
+        state = request.state
+        current = request.current
+        self._close(request)
+        age = now - request.submitted
+        if current is not None:
+            found = (
+                f"it was sent to {current.peer.name} {now - current.sent:.1f} s ago, which has not "
+                "said that it started"
+            )
+            if not current.peer.is_native:
+                found += " and, being a taskflow worker, may still run it"
+            found += "; give it a longer timeout, or start more workers"
+        else:
+            found = self._what_is_found(request, now)
+            if self._hopeless is not None:
+                text = f"request {order.uuid} ({order.task}) cannot run: {self._hopeless}; {found}"
+                effects.append(GiveUp(order.uuid, TasksUnloadable(text)))
+                return
+        text = (
+            f"request {order.uuid} ({order.task}) expired after {age:.1f} s in {state}, "
+            f"on topics {list(order.topics)}: {found}"
+        )
+        error = RequestTimeout(text, request_uuid=order.uuid, state=state)
+        effects.append(GiveUp(order.uuid, error))
+
+    def _what_is_found(self, request: Request, now: float) -> str:
+        """In words; once for all of a lane, because looking for near names is slow."""
+        key = _lane_key(request)
+        found = self._found.get(key)
+        if found is None:
+            task, topics, named_only, _ = key
+            found = self.directory.describe(task, topics, now, named_only=named_only)
+            self._found[key] = found
+        return found
+
+    def _unoffered_deadline(self, lane: _Lane) -> float:
+        if self._hopeless is not None:
+            return -math.inf
+        since = lane.unoffered_since or 0.0
+        first = next(iter(lane.waiting.values()))
+        return max(first.submitted, since) + REQUEST_TIMEOUT
+
+    def _expire_unoffered(self, effects: list[Effect], now: float) -> None:
+        unoffered = [key for key, lane in self._lanes.items() if lane.unoffered_since is not None]
+        for key in unoffered:
+            lane = self._lanes[key]
+            own_clock = key[-1]
+            if lane.waiting and not own_clock and now >= self._unoffered_deadline(lane):
+                if self._private_are_busy():  # they learn what more to offer between two tasks
+                    lane.unoffered_since = now
+                    continue
+            while lane.waiting and not own_clock and now >= self._unoffered_deadline(lane):
+                self._expire(next(iter(lane.waiting.values())), effects, now)
+            if not lane.waiting:
+                del self._lanes[key]
+
+    def _private_are_busy(self) -> bool:
+        """Whether there are private workers, and each is at work."""
+        own = [peer for peer in self.directory if self._private in peer.topics]
+        return bool(own) and all(len(peer.open) >= (peer.slots or 1) for peer in own)
+
+    def _count_crowd(self, effects: list[Effect]) -> None:
+        if len(self.directory) != self._crowd:
+            self._crowd = len(self.directory)
+            effects.append(Crowd(self._crowd))
+
+
+_QUESTION: Final = messages.encode(messages.Question())
+
+
+def _lane_key(request: Request) -> _LaneKey:
+    order = request.order
+    return (order.task, order.topics, order.named_only, request.deadline is not None)
+
+
+def _start_by_passed(sent: float, window: float) -> float:
+    """The earliest moment at which ``start_by_has_passed`` says so, near enough."""
+    return sent + window * 1.01 + 0.101
+
+
+def _no_result() -> dict[str, object]:
+    return from_text(
+        ("protocol.errors.MessageRefused", "Exception"),
+        "the worker said SUCCESS without a result",
+    )

@@ -1,0 +1,86 @@
+"""What a call becomes before it travels: the task's name, and arguments by name.
+
+Decided here: whether a function can be found again under its name, and whether the arguments fit
+its signature. Which name that is, is ``protocol.task``'s. Called by ``submit``, on the caller's
+thread.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from protocol.errors import SignatureMismatch, UnnameableTask
+from protocol.task import location_of, options_of, wire_name
+from protocol.values import Json
+
+_BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A function as it travels."""
+
+    #: The task's wire name.
+    name: str
+    version: tuple[int, ...]
+    #: ``MODULE:NAME``, by which a worker can be told to offer it.
+    spec: str
+    #: None for builtins that do not tell.
+    signature: inspect.Signature | None
+
+
+@lru_cache(maxsize=1024)
+def describe(function: Callable[..., Any]) -> Callee:
+    """The callee for a function. Raises ``UnnameableTask`` if no worker could import it."""
+    name = wire_name(function)
+    module, path = location_of(function)
+    here = sys.modules.get(getattr(function, "__module__", module))
+    found: Any = here
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if here is not None and found is not function:
+        raise UnnameableTask(
+            f"{module}.{path} cannot be submitted: under that name stands {found!r}, so a worker, "
+            "which imports it by name, would run something else"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        signature = None
+    return Callee(name, options_of(function).version, f"{module}:{path}", signature)
+
+
+def bind(
+    callee: Callee, args: tuple[Json, ...], kwargs: dict[str, Json]
+) -> tuple[tuple[Json, ...], dict[str, Json]]:
+    """Positional and named arguments as they travel: by name wherever there is one.
+
+    taskflow's peers know no others. Raises ``SignatureMismatch`` in the words of
+    ``inspect.Signature.bind``.
+    """
+    if callee.signature is None:
+        return args, kwargs
+    try:
+        bound = callee.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise SignatureMismatch(
+            f"{callee.name}{callee.signature} was not submitted: {error}; correct the call"
+        ) from None
+    if not args:
+        return (), kwargs
+    named: dict[str, Json] = {}
+    for parameter in callee.signature.parameters.values():
+        if parameter.name not in bound.arguments:
+            continue
+        if parameter.kind in _BY_NAME:
+            named[parameter.name] = bound.arguments[parameter.name]
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named.update(bound.arguments[parameter.name])
+        else:  # positional-only or *args: only positions can say it
+            return bound.args, bound.kwargs
+    return (), named

@@ -1,0 +1,172 @@
+"""Workers as an executor hears them: what they say, made from what they were sent.
+
+Everything goes through the text form and back, as on a broker, so that only what can be on the wire
+is fed to the rooms under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from executor.effects import Dispatch, Effect
+from executor.request import Order
+from protocol import envelope, messages
+from protocol.envelope import Envelope, Header
+from protocol.failure import FailureDict, from_text
+from protocol.messages import Answer, Message, Release, ReleaseReason, Request, Response
+from protocol.parcel import Parcel, Received
+from protocol.topology import inbox_key
+from protocol.values import Json
+from worker.work import End
+
+EXECUTOR = "ex-1"
+EXCHANGE = "test"
+TOPIC = "default"
+FAILED: FailureDict = from_text(("ValueError", "Exception"), "it went wrong")
+
+
+def order(
+    uuid: str,
+    task: str = "m.task",
+    *,
+    timeout: float | None = None,
+    topics: tuple[str, ...] = (TOPIC,),
+    named_only: bool = True,
+    wants_events: bool = False,
+) -> Order:
+    """What a client would hand over."""
+    args = () if named_only else (1,)
+    body = messages.encode(Request(task, args=args, arguments={"n": uuid}))
+    return Order(uuid, task, body, topics, named_only, timeout, wants_events)
+
+
+def delivered(around: Envelope, message: Message, *, at_worker: bool) -> Received:
+    """What a dispatcher makes of it at the other end."""
+    text = around.header.to_text() if around.header else None
+    parsed = envelope.parse(
+        around.kind, around.reply_to, around.correlation_id, text, at_worker=at_worker
+    )
+    body = messages.encode(message)
+    return Received(parsed, messages.decode(parsed.kind, body, at_worker=at_worker))
+
+
+def arrived(parcel: Parcel, *, at_worker: bool) -> Received:
+    """A parcel, as a dispatcher hands it over at the other end."""
+    around = parcel.envelope
+    text = around.header.to_text() if around.header else None
+    parsed = envelope.parse(
+        around.kind, around.reply_to, around.correlation_id, text, at_worker=at_worker
+    )
+    return Received(parsed, messages.decode(parsed.kind, parcel.body, at_worker=at_worker))
+
+
+def dispatches(effects: Iterable[Effect]) -> list[Dispatch]:
+    """The requests among these effects."""
+    return [effect for effect in effects if isinstance(effect, Dispatch)]
+
+
+class Native:
+    """A native worker process. ``ahead``: how far its clock is before ours, in seconds."""
+
+    def __init__(
+        self, boot: str, *, topics: tuple[str, ...] = (TOPIC,), ahead: float = 1000.0
+    ) -> None:
+        self.boot = boot * 16 if len(boot) == 1 else boot
+        self.name = f"worker-{boot}"
+        self.topics = topics
+        self.ahead = ahead
+
+    def header(self, now: float) -> Header:
+        """What each of its messages says."""
+        return Header(worker=self.name, boot=self.boot, clock=int((now + self.ahead) * 1000))
+
+    def answer(
+        self, now: float, *tasks: str, credit: int = 2, topic: str | None = None
+    ) -> Received:
+        """NOTIFY: here, with these tasks."""
+        header = replace(
+            self.header(now),
+            caps=envelope.CAPS,
+            slots=2,
+            credit=credit,
+            inbox=inbox_key(self.topics[0], self.boot),
+        )
+        around = Envelope(envelope.NOTIFY, header=header)
+        return delivered(around, Answer(topic or self.topics[0], tasks), at_worker=False)
+
+    def goodbye(self, now: float) -> Received:
+        """NOTIFY: going down."""
+        return self.answer(now, credit=0)
+
+    def says(
+        self,
+        dispatch: Dispatch,
+        response: Response,
+        now: float,
+        *,
+        end: End | None = None,
+        tickets: str | None = None,
+        credit: int | None = None,
+    ) -> Received:
+        """RESPONSE to a dispatch; ``tickets`` to name others than were sent."""
+        sent = dispatch.parcel.envelope.header
+        named = tickets or (sent.tickets if sent else "1:1")
+        header = replace(self.header(now), tickets=named, end=end, credit=credit)
+        around = Envelope(envelope.RESPONSE, correlation_id=dispatch.uuid, header=header)
+        return delivered(around, response, at_worker=False)
+
+    def running(self, dispatch: Dispatch, now: float) -> Received:
+        """It starts."""
+        return self.says(dispatch, Response.running(), now)
+
+    def success(self, dispatch: Dispatch, now: float, value: Json = "done") -> Received:
+        """It returned."""
+        return self.says(dispatch, Response.success(value), now, end="done")
+
+    def failure(self, dispatch: Dispatch, now: float, end: End = "done") -> Received:
+        """It raised, or its process ended."""
+        return self.says(dispatch, Response.failure(FAILED), now, end=end)
+
+    def gives_back(self, now: float, reason: ReleaseReason, *given: Dispatch | str) -> Received:
+        """RELEASE of these dispatches, or of tickets as text."""
+        items = tuple((_tickets(one), reason) for one in given)
+        around = Envelope(envelope.RELEASE, correlation_id="any", header=self.header(now))
+        return delivered(around, Release(items), at_worker=False)
+
+
+class Taskflow:
+    """taskflow's workers of one topic: no header, and no name."""
+
+    def __init__(self, topic: str = TOPIC) -> None:
+        self.topic = topic
+
+    def answer(self, *tasks: str) -> Received:
+        """NOTIFY."""
+        return delivered(Envelope(envelope.NOTIFY), Answer(self.topic, tasks), at_worker=False)
+
+    def says(self, uuid: str, response: Response) -> Received:
+        """RESPONSE."""
+        around = Envelope(envelope.RESPONSE, correlation_id=uuid)
+        return delivered(around, response, at_worker=False)
+
+    def running(self, uuid: str) -> Received:
+        """It starts."""
+        return self.says(uuid, Response.running())
+
+    def success(self, uuid: str, value: Json = "done") -> Received:
+        """It returned."""
+        return self.says(uuid, Response.success(value))
+
+    def failure(self, uuid: str) -> Received:
+        """It raised."""
+        return self.says(uuid, Response.failure(FAILED))
+
+
+def _tickets(given: Dispatch | str) -> str:
+    if isinstance(given, str):
+        return given
+    header = given.parcel.envelope.header
+    assert header is not None
+    assert header.tickets is not None
+    return header.tickets

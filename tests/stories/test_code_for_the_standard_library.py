@@ -1,0 +1,175 @@
+"""Code that knows only ``concurrent.futures`` and ``asyncio``, run on our executor.
+
+One executor with two private workers on the local broker serves the whole module; every function
+submitted is one of the standard library's, which private workers offer when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+import operator
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executor import Executor
+from protocol.errors import ExecutorClosed, SignatureMismatch, UnnameableTask, ValueRefused
+
+DEADLINE = 30.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[concurrent.futures.Executor]:
+    """What a user of the standard library sees: an executor."""
+    path: Path = tmp_path_factory.mktemp("broker")
+    with Executor(f"local://{path}/broker", workers=2) as executor:
+        yield executor
+
+
+def test_it_is_an_executor(pool: concurrent.futures.Executor) -> None:
+    """``isinstance`` holds, and so does what follows from it."""
+    assert isinstance(pool, concurrent.futures.Executor)
+
+
+def test_submit_passes_positional_and_named_arguments_on(pool: concurrent.futures.Executor) -> None:
+    """Whatever they are called: ``timeout`` and ``topic`` are the task's, not ours."""
+    assert pool.submit(pow, 2, 10).result(DEADLINE) == 1024
+    assert pool.submit(pow, base=2, exp=5, mod=7).result(DEADLINE) == 4
+    assert pool.submit(sorted, [3, 1, 2], reverse=True).result(DEADLINE) == [3, 2, 1]
+
+
+def test_map_gives_results_in_the_order_of_its_arguments(pool: concurrent.futures.Executor) -> None:
+    """As the standard library's does, with one and with several iterables."""
+    assert list(pool.map(math.factorial, range(8), timeout=DEADLINE)) == [
+        math.factorial(n) for n in range(8)
+    ]
+    assert list(pool.map(operator.add, [1, 2, 3], [10, 20, 30])) == [11, 22, 33]
+
+
+def test_map_raises_the_exception_of_the_call_that_failed(
+    pool: concurrent.futures.Executor,
+) -> None:
+    """When its turn comes, and as itself."""
+    results = pool.map(operator.truediv, [1, 1], [1, 0])
+    assert next(results) == 1.0
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_map_times_out(pool: concurrent.futures.Executor) -> None:
+    """``timeout`` is map's own, and the exception the standard library's."""
+    with pytest.raises(concurrent.futures.TimeoutError):
+        list(pool.map(time.sleep, [0.5], timeout=0.05))
+    pool.submit(time.sleep, 0.5).result(DEADLINE)  # the slot is free again for the next test
+
+
+def test_an_exception_arrives_as_itself_and_shows_where_it_was_raised(
+    pool: concurrent.futures.Executor,
+) -> None:
+    """``except ValueError`` works, and the printed traceback has the worker's."""
+    error = pool.submit(math.sqrt, -1).exception(DEADLINE)
+    assert type(error) is ValueError
+    assert "math domain error" in str(error) or "nonnegative" in str(error)
+    assert "ValueError" in str(error.__cause__)
+
+
+def test_wait_and_as_completed_take_our_futures(pool: concurrent.futures.Executor) -> None:
+    """All of them end, and each is given once."""
+    futures = [pool.submit(abs, -n) for n in range(20)]
+    done, not_done = concurrent.futures.wait(futures, timeout=DEADLINE)
+    assert not not_done
+    assert len(done) == 20
+    again = concurrent.futures.as_completed(futures, timeout=DEADLINE)
+    assert sorted(future.result() for future in again) == list(range(20))
+
+
+def test_wait_returns_at_the_first_exception(pool: concurrent.futures.Executor) -> None:
+    """``FIRST_EXCEPTION`` does not wait for the rest."""
+    slow = pool.submit(time.sleep, 1.5)
+    bad = pool.submit(operator.truediv, 1, 0)
+    done, not_done = concurrent.futures.wait(
+        [slow, bad], timeout=DEADLINE, return_when=concurrent.futures.FIRST_EXCEPTION
+    )
+    assert bad in done
+    assert slow in not_done
+    slow.result(DEADLINE)
+
+
+def test_callbacks_are_called_once_each_with_the_future(pool: concurrent.futures.Executor) -> None:
+    """One that raises disturbs no other."""
+    called: list[concurrent.futures.Future[int]] = []
+    ready = threading.Event()
+    future = pool.submit(abs, -3)
+    future.add_done_callback(lambda done: 1 // 0)
+    future.add_done_callback(called.append)
+    future.add_done_callback(lambda done: ready.set())
+    assert ready.wait(DEADLINE)
+    assert called == [future]
+
+
+def test_asyncio_awaits_what_the_executor_runs(pool: concurrent.futures.Executor) -> None:
+    """``run_in_executor`` and ``wrap_future``, many at once."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        first = await loop.run_in_executor(pool, abs, -1)
+        rest = await asyncio.gather(
+            *(asyncio.wrap_future(pool.submit(pow, 2, n)) for n in range(10))
+        )
+        with pytest.raises(ZeroDivisionError):
+            await loop.run_in_executor(pool, operator.floordiv, 1, 0)
+        return [first, *rest]
+
+    assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == [1, *(2**n for n in range(10))]
+
+
+def test_what_cannot_travel_is_refused_at_once(pool: concurrent.futures.Executor) -> None:
+    """Lambdas, closures, odd values and wrong signatures are the caller's to mend."""
+
+    def inner() -> None:
+        """Nobody can import this."""
+
+    for unnameable in (lambda: None, inner):
+        with pytest.raises(UnnameableTask):
+            pool.submit(unnameable)
+    with pytest.raises(ValueRefused, match="argument"):
+        pool.submit(sorted, {1, 2, 3})
+    with pytest.raises(SignatureMismatch):
+        pool.submit(operator.add, 1)
+
+
+def test_a_waiting_call_can_be_cancelled_and_never_runs(tmp_path: Path) -> None:
+    """Nobody offers it: it is not sent, so it can be taken back, and those who wait hear of it."""
+    with Executor(f"local://{tmp_path}/broker") as executor:
+        future = executor.submit("nobody.offers.this")
+        assert future.cancel()
+        assert future.cancelled()
+        done, _ = concurrent.futures.wait([future], timeout=DEADLINE)
+        assert done == {future}
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result()
+
+
+def test_shutdown_waits_for_what_is_open_and_then_refuses(tmp_path: Path) -> None:
+    """Twice is fine; a submit after it says what to do."""
+    executor = Executor(f"local://{tmp_path}/broker", workers=1)
+    futures = [executor.submit(abs, -n) for n in range(5)]
+    executor.shutdown()
+    executor.shutdown()
+    assert [future.result(0) for future in futures] == [0, 1, 2, 3, 4]
+    with pytest.raises(RuntimeError, match="after shutdown") as refusal:
+        executor.submit(abs, 1)
+    assert isinstance(refusal.value, ExecutorClosed)
+
+
+def test_shutdown_can_cancel_what_has_not_been_sent(tmp_path: Path) -> None:
+    """``cancel_futures=True`` ends a queue that nobody would ever serve."""
+    executor = Executor(f"local://{tmp_path}/broker")
+    futures = [executor.submit("nobody.offers.this") for _ in range(10)]
+    executor.shutdown(wait=True, cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
