@@ -40,7 +40,7 @@ def missing(url: str) -> str | None:
     what, variable = _NAMES[parts.scheme]
     try:
         with kombu.Connection(url, connect_timeout=PATIENCE) as connection:
-            connection.ensure_connection(max_retries=1, timeout=PATIENCE)
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
             if parts.scheme == "redis":
                 connection.default_channel.client.ping()
     except Exception as error:
