@@ -86,8 +86,12 @@ def folder() -> Path:
     if named:
         return Path(named).absolute()
     usual = ROOT / ".venv"
-    is_foreign = usual.exists() and not (usual / LOCK).exists()
-    return ROOT / ".venv-taskline" if is_foreign else usual
+    return ROOT / ".venv-taskline" if is_foreign(usual) else usual
+
+
+def is_foreign(where: Path) -> bool:
+    """Whether there is something that we did not make, and so may not remove."""
+    return where.exists() and not (where / LOCK).exists() and any(where.iterdir())
 
 
 class SetupFailed(Exception):
@@ -154,9 +158,9 @@ class Environment:
         Others may run in it at the same time; one that changes it waits until it is alone. Nothing
         is ever changed in a folder that somebody else has filled.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.iterdir()) and not (self.folder / LOCK).exists():
+        if is_foreign(self.folder):
             raise SetupFailed("there is something in it that dev.py did not make")
+        self.folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
         # Inherited by what we become, so that the environment stays locked for as long as it runs.
         os.set_inheritable(lock, True)
@@ -215,7 +219,7 @@ class Environment:
             check=True,
         ).stdout.strip()
         if quiet([sys.executable, "-m", "pip", "--version"]):
-            if runs([sys.executable, "-m", "pip", "install", "-q", "--target", packages, "pip"]):
+            if runs([sys.executable, "-m", "pip", "install", "-qq", "--target", packages, "pip"]):
                 return
             raise SetupFailed(f"{sys.executable} -m pip could not fetch pip; its words are above.")
         if not quiet([str(self.bin / "python"), "-m", "ensurepip"]):
@@ -232,7 +236,7 @@ class Environment:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / path, target)
             what = f"{copy}[{','.join(extras)}]" if extras else copy
-            if not runs([str(self.bin / "python"), "-m", "pip", "install", "-q", what]):
+            if not runs([str(self.bin / "python"), "-m", "pip", "install", "-qq", what]):
                 raise SetupFailed("pip could not install Taskline; its words are above.")
 
     # using it -------------------------------------------------------------------------------------
