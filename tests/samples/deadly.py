@@ -85,7 +85,7 @@ def close_everything() -> None:
 
 def write_to_every_socket() -> None:
     """Write nonsense to the pipe to the main process."""
-    for number in range(3, 64):
+    for number in range(3, 1024):
         try:
             with socket.socket(fileno=os.dup(number)) as found:
                 found.sendall(b"\xff" * 64)
