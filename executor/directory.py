@@ -174,7 +174,8 @@ class Directory:
             peer.inbox = header.inbox
             peer.credit = header.credit or 0
             peer.slots = header.slots
-            peer.clocks.append(header.clock / 1000 - now)
+            if not peer.clocks:  # otherwise it was read when the message came in
+                peer.clocks.append(header.clock / 1000 - now)
         key = (peer.dialect, peer.key)
         was_known = key in self._peers
         offered = frozenset(tasks)
@@ -225,7 +226,7 @@ class Directory:
 
     def forget(self, now: float) -> list[Peer]:
         """Drop those silent for too long (a lease, native; the worker expiry, taskflow)."""
-        gone = [peer for peer in self._peers.values() if now - peer.heard >= peer.expiry]
+        gone = [peer for peer in self._peers.values() if peer.heard + peer.expiry <= now]
         for peer in gone:
             self._drop(peer)
         return gone

@@ -663,10 +663,10 @@ class Ledger:
         for key in unoffered:
             lane = self._lanes[key]
             own_clock = key[-1]
-            if lane.waiting and not own_clock and now >= self._unoffered_deadline(lane):
-                if self._private_are_busy():  # they learn what more to offer between two tasks
-                    lane.unoffered_since = now
-                    continue
+            is_due = lane.waiting and not own_clock and now >= self._unoffered_deadline(lane)
+            if is_due and self._hopeless is None and self._private_are_busy():
+                lane.unoffered_since = now  # they learn what more to offer between two tasks
+                continue
             while lane.waiting and not own_clock and now >= self._unoffered_deadline(lane):
                 self._expire(next(iter(lane.waiting.values())), effects, now)
             if not lane.waiting:

@@ -17,6 +17,6 @@ def run(argv: Sequence[str]) -> int:
         f"example: {PROGRAM} demo --url redis://localhost",
     )
     parser.add_url()
-    parser.add_logging("warning")
+    parser.add_logging("error")
     options = parse(parser, argv)
     return job.run(options.url, options.json)

@@ -43,7 +43,7 @@ def make_parser(command: str, description: str, example: str) -> Parser:
 
 def add_broker(parser: Parser) -> None:
     """What :func:`make_executor` needs."""
-    parser.add_broker("warning")
+    parser.add_broker("error")  # a command tells by itself what it could not do
     parser.mirror(
         "--dialect",
         action="append",

@@ -85,7 +85,7 @@ def _worker(worker: WorkerInfo) -> dict[str, Json]:
 def _table(found: Sequence[WorkerInfo]) -> Table:
     table = Table()
     for heading in ("name", "boot", "dialect", "topics", "tasks"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "boot")
     for heading in ("slots", "silent"):
         table.add_column(heading, justify="right", no_wrap=True)
     for worker in found:

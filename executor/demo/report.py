@@ -141,7 +141,7 @@ def failure_panel(path: str, error: Exception) -> Panel:
     where = f" in worker {remote.worker}" if remote is not None and remote.worker else ""
     raised = "".join(traceback.format_exception_only(error)).rstrip()
     if frames:
-        frames = f"Traceback{where} (most recent call last):\n{frames}"
+        frames = f"Traceback (most recent call last):\n{frames}"
     return Panel(
         Text(f"{frames}{raised}"),
         title=Text(f"{PurePath(path).name} failed{where}"),

@@ -15,7 +15,7 @@ from executor.ledger import Ledger
 from executor.request import KEPT_ATTEMPTS, Order
 from protocol import envelope
 from protocol.envelope import Envelope
-from protocol.errors import RequestTimeout, WorkerLost
+from protocol.errors import RequestTimeout, TasksUnloadable, WorkerLost
 from protocol.messages import Answer, Response
 from protocol.parcel import Refused
 from protocol.states import PENDING, RUNNING, WAITING
@@ -726,6 +726,36 @@ def test_after_a_rolling_restart_of_its_only_worker_a_request_has_its_full_time(
     stopped = ledger.heard([worker.failure(dispatch, 3601.0, "stopped")], 3601.0)
     assert ends(stopped + ledger.tick(3602.0) + ledger.tick(3630.0)) == []
     assert len(dispatches(ledger.heard([Native("b").answer(3640.0, TASK)], 3640.0))) == 1
+
+
+def test_when_private_workers_cannot_work_what_nobody_else_offers_ends_at_once() -> None:
+    ledger = Ledger(EXECUTOR, EXCHANGE, ("private", TOPIC), ("native",), "private")
+    ledger.consuming(0.0)
+    own, other = Native("a", topics=("private",)), Native("b")
+    ledger.heard([own.answer(0.0, "m.own", credit=2), other.answer(0.0, "m.other")], 0.0)
+    topics = ("private", TOPIC)
+    orders = [order(f"u{n}", "m.own", topics=topics) for n in range(2)]
+    ledger.submitted([*orders, order("u2", topics=topics)], 0.0)
+    effects = ledger.hopeless("they end at once", 1.0)
+    assert ends(effects) == ["u2"]
+    assert isinstance(given_up(effects), TasksUnloadable)
+    assert ledger.next_deadline() > 1.0  # though each of its own workers is busy
+    assert ends(ledger.submitted([order("u3", topics=topics)], 2.0) + ledger.tick(2.0)) == ["u3"]
+
+
+def test_while_private_workers_are_busy_what_they_may_learn_to_offer_waits() -> None:
+    ledger = Ledger(EXECUTOR, EXCHANGE, ("private",), ("native",), "private")
+    ledger.consuming(0.0)
+    own = Native("a", topics=("private",))
+    ledger.heard([own.answer(0.0, TASK, credit=2)], 0.0)
+    orders = [order(f"u{n}", topics=("private",)) for n in range(2)]
+    found = dispatches(ledger.submitted([*orders, order("new", "m.new", topics=("private",))], 0.0))
+    for now in range(0, 300, 5):
+        ledger.heard([own.running(dispatch, float(now)) for dispatch in found], float(now))
+        assert ends(ledger.tick(float(now))) == []
+    answers = [own.success(dispatch, 300.0) for dispatch in found]
+    ledger.heard(answers, 300.0)
+    assert "new" in ends(run_dry(ledger, 300.0, limit=2 * REQUEST_TIMEOUT + LEASE))
 
 
 # taskflow's workers, and both at once -------------------------------------------------------------

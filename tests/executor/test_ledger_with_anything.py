@@ -1,4 +1,4 @@
-"""Any sequence of inputs: every state legal, each request ended once, nothing left, nothing leaked."""
+"""Any sequence of inputs: states legal, each request ended once, nothing left, nothing leaked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.work import End
 TASKS = ("m.a", "m.b")
 TOPICS = ("x", "y")
 LONGEST_TIMEOUT = 100.0
-#: Nothing is open for longer than this after the last input: the sum of all that may follow in turn.
+#: Nothing is open for longer than this after the last input: the sum of what may follow in turn.
 BOUND = WORKER_EXPIRY + 2 * START_WINDOW + REQUEST_TIMEOUT + LONGEST_TIMEOUT + LEASE
 
 natives = st.sampled_from([Native(boot, topics=("x",), ahead=7.0) for boot in "abc"])
