@@ -16,7 +16,8 @@ The rules, in short (native dialect, sections 4, 5 and 7):
   ``REQUEST_TIMEOUT`` in which no live worker offers its task; one that can go to taskflow's workers
   only, ``REQUEST_TIMEOUT`` after submit, as taskflow's do. RUNNING or an end stops it. A run that
   is lost after that moment ends the request: there is no time left to start it again.
-* A taskflow topic that falls silent ends what runs there; what does not run yet has its own expiry.
+* taskflow's workers answer questions from the pool that runs their tasks, so one that is busy is
+  silent: what runs there ends as lost only after ``TASKFLOW_SILENCE``.
 
 No input costs more than the logarithm of what is in flight, but for a walk over the workers.
 """
@@ -56,11 +57,12 @@ from protocol.parcel import Parcel, Received, Refused
 from protocol.states import EVENT, FAILURE, PENDING, RUNNING, SUCCESS
 from protocol.tickets import parse as parse_tickets
 from protocol.timing import (
+    FIRST_CALL_WAIT,
     MAX_ATTEMPTS,
     NOTIFY_PERIOD,
-    QUESTION_BACKOFF_MAX,
     REQUEST_TIMEOUT,
     START_WINDOW,
+    TASKFLOW_SILENCE,
     start_by_has_passed,
 )
 from protocol.topology import Address, Dialect, Names, inbox_key
@@ -113,9 +115,9 @@ class Ledger:
         self._sequence = 0
         #: What was found for those of a lane that expire now: the same for all of them.
         self._found: dict[_LaneKey, str] = {}
-        self._next_question = 0.0
-        self._next_topic_question = 0.0
-        self._topic_question_wait = NOTIFY_PERIOD
+        #: When native and taskflow's workers are next asked who is there.
+        self._next_call = self._next_notify = 0.0
+        self._call_wait = FIRST_CALL_WAIT
         self._crowd = 0
         self._private = private
         #: Why no private worker will ever come; None while one may.
@@ -191,16 +193,15 @@ class Ledger:
 
     def consuming(self, now: float) -> list[Effect]:
         """The listener has (again) begun to consume: ask everybody who is there."""
-        self._next_question = self._next_topic_question = now
-        self._topic_question_wait = NOTIFY_PERIOD
+        self._next_call = self._next_notify = now
+        self._call_wait = FIRST_CALL_WAIT
         return self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: ask, forget, expire, dispatch again."""
         effects: list[Effect] = []
         self._found.clear()
-        if now >= self._next_question:
-            self._ask(effects, now)
+        self._ask(effects, now)
         gone = self.directory.forget(now)
         for peer in gone:
             self._lost(peer, effects, now)
@@ -213,7 +214,7 @@ class Ledger:
 
     def next_deadline(self) -> float:
         """When ``tick`` has something to do at the latest."""
-        times = [self._next_question]
+        times = [min(self._next_call, self._next_notify)]
         if self._timers:
             times.append(self._timers[0][0])
         expiry = self.directory.next_expiry()
@@ -233,22 +234,20 @@ class Ledger:
     # asking -----------------------------------------------------------------------------------
 
     def _ask(self, effects: list[Effect], now: float) -> None:
-        self._next_question = now + NOTIFY_PERIOD
-        for names in self._names.values():
-            if names.is_native:
-                effects.append(self._question(names, names.to_everybody(names.call)))
-                unknown = [topic for topic in self._topics if not self._known(topic)]
-                if unknown and now >= self._next_topic_question:
-                    self._next_topic_question = now + self._topic_question_wait
-                    self._topic_question_wait = min(
-                        self._topic_question_wait * 2, QUESTION_BACKOFF_MAX
-                    )
-                    effects += [self._question(names, names.to_topic(topic)) for topic in unknown]
-            else:
-                effects += [self._question(names, names.to_topic(topic)) for topic in self._topics]
+        """Ask who is there: native workers all at once, taskflow's on each topic's queue.
 
-    def _known(self, topic: str) -> bool:
-        return any(peer.is_native and topic in peer.topics for peer in self.directory)
+        A call that nobody hears yet is gone, so the first follow each other quickly; what waits in
+        a topic's queue is answered when somebody comes, so that one keeps taskflow's period.
+        """
+        if now >= self._next_call:
+            self._next_call = now + self._call_wait
+            self._call_wait = min(2 * self._call_wait, NOTIFY_PERIOD)
+            if (names := self._names.get("native")) is not None:
+                effects.append(self._question(names, names.to_everybody(names.call)))
+        if now >= self._next_notify:
+            self._next_notify = now + NOTIFY_PERIOD
+            if (names := self._names.get("taskflow")) is not None:
+                effects += [self._question(names, names.to_topic(topic)) for topic in self._topics]
 
     def _question(self, names: Names, address: Address) -> Effect:
         header = None
@@ -537,7 +536,7 @@ class Ledger:
             runs = attempt.progress.state == RUNNING
             if not peer.is_native:
                 if runs:
-                    self._give_up_for_lost(request, attempt, effects, now)
+                    self._set_timer(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
                 continue
             request.lost += 1
             if request.has_expired(now) and not runs:
@@ -599,8 +598,11 @@ class Ledger:
                 native = current is not None and current.ticket is not None
                 if request.state != RUNNING and not native:
                     self._expire(request, effects, now)
-            elif current is not None and current.number == number and request.state == PENDING:
-                self._start_by_passed(request, current, effects, now)
+            elif current is not None and current.number == number:
+                if request.state == PENDING:
+                    self._start_by_passed(request, current, effects, now)
+                elif not current.peer.is_native:
+                    self._silent(request, current, effects, now)
 
     def _start_by_passed(
         self, request: Request, attempt: Attempt, effects: list[Effect], now: float
@@ -613,6 +615,16 @@ class Ledger:
             self._give_up(request, attempt, now)
         else:  # woken a rounding error too early
             self._set_timer(now + 0.001, attempt.uuid, attempt.number)
+
+    def _silent(
+        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
+    ) -> None:
+        """It runs on a taskflow topic that had fallen silent; perhaps it has spoken since."""
+        until = attempt.peer.heard + TASKFLOW_SILENCE
+        if now < until:
+            self._set_timer(until, attempt.uuid, attempt.number)
+        else:
+            self._give_up_for_lost(request, attempt, effects, now)
 
     def _expire(self, request: Request, effects: list[Effect], now: float) -> None:
         order = request.order

@@ -8,6 +8,7 @@ from __future__ import annotations
 REQUEST_TIMEOUT = 60.0  # taskflow protocol.REQUEST_TIMEOUT: age at which WAITING/PENDING expires
 NOTIFY_PERIOD = 5.0  # taskflow protocol.NOTIFY_PERIOD: between two questions
 WORKER_EXPIRY = 60.0  # taskflow protocol.EXPIRES_AFTER: a worker silent for longer is forgotten
+TASKFLOW_SILENCE = 3600.0  # ours: a taskflow topic silent for this long has lost what ran there
 
 BEAT = NOTIFY_PERIOD  # native: a worker is heard from at least this often
 LEASE = 3 * BEAT  # native: two beats may be lost; after the third the holder counts as dead
@@ -18,7 +19,7 @@ CLOCK_RATE_DRIFT = 0.01  # native: how differently two machines' clocks may run
 CLOCK_MARGIN = 0.1  # native: added to the above before "start-by has passed" is believed
 MAX_ATTEMPTS = 3  # native: dispatches of one round lost to silent workers, then WorkerLost
 
-QUESTION_BACKOFF_MAX = 60.0  # native: the topic queue is asked ever less; questions wait there
+FIRST_CALL_WAIT = 0.5  # native: between the first two questions, doubling up to NOTIFY_PERIOD
 
 INBOX_EXPIRES = 600.0  # native: a queue nobody has read for this long may be deleted by the broker
 REPLY_EXPIRES = 86400.0  # native: the same, for an executor's replies

@@ -100,7 +100,7 @@ class Names:
     # queues that their readers consume ------------------------------------------------------
 
     def topic(self, topic: str) -> Queue:
-        """The queue all workers of a topic share."""
+        """The queue all workers of a topic share: taskflow's. Native ones have an inbox each."""
         return self._queue(topic, expires=None)
 
     def replies(self, key: str) -> Queue:

@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
@@ -34,6 +35,12 @@ from worker.work import Offer
 
 DRAIN_TIMEOUT = 30.0  # seconds for running tasks to finish when a worker goes down
 _STOP_SLACK = 5.0  # seconds beyond the drain for hosts and connections to end
+#: Seconds without a message, after our goodbye has left, until nothing more is on its way to us.
+_QUIET = 0.2
+_QUIET_AT_MOST = 2.0  # seconds to wait for that
+#: Seconds for a pool to end: hosts go by themselves or are killed; a thread that still runs after
+#: the drain is left behind.
+_POOL_STOP = {"processes": 5.0, "threads": 0.5}
 
 
 class Worker:
@@ -76,12 +83,12 @@ class Worker:
         slots = concurrency if concurrency is not None else os.cpu_count() or 1
         if not isinstance(slots, int) or slots < 1:
             raise ConfigurationError(f"concurrency={concurrency!r}: how many at once, 1 or more")
-        if drain_timeout < 0:
+        if not drain_timeout >= 0:
             raise ConfigurationError(f"drain_timeout={drain_timeout!r}: seconds, 0 or more")
         self.name = check_name("worker name", name or _default_name())
         self.boot = secrets.token_hex(8)
         self.broker = parse_url(url, transport_options)
-        self.topics = tuple(check_name("topic", topic) for topic in topics)
+        self.topics = tuple(dict.fromkeys(check_name("topic", topic) for topic in topics))
         self.slots = slots
         self.drain_timeout = drain_timeout
         #: What is offered; complete after ``start``.
@@ -104,6 +111,8 @@ class Worker:
             name=f"taskline-listener-{self.boot[:8]}",
             delete_at_end=passing,
         )
+        #: Set by the listener whenever something has come.
+        self._arrived = threading.Event()
         self._life = threading.Lock()
         self._state: Literal["new", "running", "ended"] = "new"
 
@@ -150,7 +159,9 @@ class Worker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until nothing is held any more after a ``drain``; False after ``timeout`` seconds."""
-        return self._keeper.done.wait(timeout)
+        return self._keeper.done.wait(
+            None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        )
 
     def stop(self, drain_timeout: float | None = None) -> None:
         """Drain, then end. Returns at most ``drain_timeout`` seconds and a few later."""
@@ -159,12 +170,18 @@ class Worker:
                 limit = self.drain_timeout if drain_timeout is None else drain_timeout
                 self.drain(limit)
                 self.wait(limit + _STOP_SLACK)
+                self._wait_for_stragglers()
             self._end()
 
     @property
     def error(self) -> BaseException | None:
         """The bug this worker ended by, if it did."""
         return self._keeper.error
+
+    @property
+    def left_running(self) -> int:
+        """After ``stop``: how many tasks still run, in threads that nothing can end."""
+        return len(self._keeper.open_works) if self._pool.kind == "threads" else 0
 
     def banner(self) -> str:
         """For a person at the terminal: version, name, broker, topics, pool, tasks."""
@@ -185,24 +202,45 @@ class Worker:
         return "\n".join(lines)
 
     def _deliver(self, deliveries: list[Received | Refused]) -> None:
+        if self._keeper.error is not None:
+            self._listener.stop()
+            raise TasklineError(  # so that it is not acknowledged, and goes to somebody else
+                f"worker {self.name} takes nothing more: its keeper ended by a bug"
+            )
+        self._arrived.set()
         self._keeper.put(Heard(deliveries))
+
+    def _wait_for_stragglers(self) -> None:
+        """Until what was sent to us before our goodbye was read has come, and been given back.
+
+        Its senders would have to wait for our start-by or lease otherwise. taskflow's peers send to
+        the topic, where it stays for others.
+        """
+        if self._keeper.error is not None or not self._names.is_native:
+            return
+        until = time.monotonic() + _QUIET_AT_MOST
+        if not self._publisher.flush(_QUIET_AT_MOST):
+            return
+        while time.monotonic() < until:
+            self._arrived.clear()
+            if not self._arrived.wait(_QUIET):
+                return
 
     def _queues(self) -> tuple[list[Queue], list[Queue]]:
         """What to consume, and what of it nobody needs after a clean end."""
         names = self._names
-        queues = [names.topic(topic) for topic in self.topics]
-        passing: list[Queue] = []
-        if names.is_native:
-            inbox = inbox_key(self.topics[0], self.boot)
-            passing = [names.inbox(inbox), names.call_queue(inbox)]
-        return queues + passing, passing
+        if not names.is_native:
+            return [names.topic(topic) for topic in self.topics], []
+        inbox = inbox_key(self.topics[0], self.boot)
+        own = [names.inbox(inbox), names.call_queue(inbox)]
+        return own, own
 
     def _end(self) -> None:
         self._state = "ended"
         self._listener.stop()
+        self._keeper.stop()  # after whom it hears, before who sends what it answers
         self._publisher.stop()
-        self._keeper.stop()
-        self._pool.stop()
+        self._pool.stop(_POOL_STOP[self._pool.kind])
 
 
 def _default_name() -> str:

@@ -30,12 +30,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from protocol import envelope, messages
+from protocol import envelope, kombu_json, messages
 from protocol.envelope import Envelope, Header
 from protocol.errors import MessageRefused, ValueRefused
 from protocol.failure import FailureDict, from_exception, from_text
 from protocol.messages import Answer, Question, Release, ReleaseReason, Request, Response
 from protocol.parcel import Parcel, Received, Refused
+from protocol.states import FAILURE
 from protocol.tickets import Ticket, TicketSet
 from protocol.tickets import parse as parse_tickets
 from protocol.timing import BEAT, CREDIT_MAX, KEEP, QUEUE_PATIENCE
@@ -442,7 +443,9 @@ class Shift:
         self, held: _Held, response: Response, now: float, end: End | None = None
     ) -> Effect:
         header = None
-        if held.ticket is not None:
+        if held.ticket is None:
+            response = _readable(response, held.request.task)
+        else:
             credit = self.credit(now) if end else None
             header = replace(self._header(now), tickets=str(held.ticket), end=end, credit=credit)
             if held.attempt > 1:
@@ -523,6 +526,15 @@ class Shift:
             self._put_back(effects, now)
             effects += self._hello(now)
             effects.append(Done())
+
+
+def _readable(response: Response, task: str) -> Response:
+    """What a taskflow peer is told. Raises ``ValueRefused`` for a value it could not read."""
+    if response.state == FAILURE:
+        return Response.failure(kombu_json.readable_failure(response.data["result"]))
+    for name, value in response.data.items():
+        kombu_json.check(value, f"{name} of {task}")
+    return response
 
 
 def _work(held: _Held) -> Work:

@@ -2,8 +2,9 @@
 
 They are draft-07, the newest draft the fast validators know. Each is compiled once, at import, into
 a plain function (fastjsonschema); that function says yes or no on every message, on send and on
-receipt. Only after a no is ``jsonschema`` asked, because its words are the better ones, and only
-about what it can look at in milliseconds. The two agree; a test generates values to show it.
+receipt. Only after a no is ``jsonschema`` loaded and asked, because its words are the better ones,
+and only about what it can look at in milliseconds. The two agree; a test generates values to show
+it.
 
 Bodies of NOTIFY, REQUEST and RESPONSE and the failure dict are taskflow's
 (``taskflow.engines.worker_based.protocol``, ``taskflow.types.failure``), with what its code demands
@@ -16,12 +17,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
 import fastjsonschema
-import jsonschema
-from jsonschema.exceptions import best_match
 
 from protocol.errors import MessageRefused
 from protocol.values import LARGE_DIGITS, Json
@@ -55,14 +55,6 @@ _FAST: Final[dict[str, Callable[[Json], Json]]] = {
     name: fastjsonschema.compile(schema, use_default=False)
     for name, schema in SCHEMAS.items()
 }
-#: Draft 7 by jsonschema, but a tuple is an array, as it is to the fast validators and on the wire.
-_Draft7: Final = jsonschema.validators.extend(
-    jsonschema.Draft7Validator,
-    type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine(
-        "array", lambda _, value: isinstance(value, (list, tuple))
-    ),
-)
-_WORDING: Final = {name: _Draft7(schema) for name, schema in SCHEMAS.items()}
 
 #: Longest words about a value and longest path to it, in characters, the middle of longer ones left
 #: out: a peer's megabyte must not end up in a log line.
@@ -104,11 +96,35 @@ def word(name: str, value: Json) -> str:
     """
     if not _can_be_asked_about(value):
         return f"not a valid {name}: {_shortened(_fast_words(name, value), MAX_WORDING)}"
-    error = best_match(_WORDING[name].iter_errors(value))
+    error = _first_error(name, value)
     if error is None:  # the two disagree: a bug that the test of their agreement exists to find
         return f"not a valid {name}"
     words = _shortened(error.message, MAX_WORDING)
     return f"not a valid {name}: {_path(error.absolute_path)}: {words}"
+
+
+def _first_error(name: str, value: Json) -> Any:
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - see _validator
+
+    return best_match(_validator(name).iter_errors(value))
+
+
+@cache
+def _validator(name: str) -> Any:
+    """jsonschema's, for Draft 7, but a tuple is an array, as on the wire and to the fast one.
+
+    Imported here: it takes longer than all the schemas, and most processes never refuse anything.
+    """
+    import jsonschema  # noqa: PLC0415
+
+    plain = jsonschema.Draft7Validator
+    kind = jsonschema.validators.extend(
+        plain,
+        type_checker=plain.TYPE_CHECKER.redefine(
+            "array", lambda _, value: isinstance(value, (list, tuple))
+        ),
+    )
+    return kind(SCHEMAS[name])
 
 
 def _can_be_asked_about(value: Json) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -19,7 +18,13 @@ from protocol.errors import RequestTimeout, TasksUnloadable, WorkerLost
 from protocol.messages import Answer, Response
 from protocol.parcel import Refused
 from protocol.states import PENDING, RUNNING, WAITING
-from protocol.timing import LEASE, MAX_ATTEMPTS, NOTIFY_PERIOD, REQUEST_TIMEOUT, WORKER_EXPIRY
+from protocol.timing import (
+    LEASE,
+    MAX_ATTEMPTS,
+    REQUEST_TIMEOUT,
+    TASKFLOW_SILENCE,
+    WORKER_EXPIRY,
+)
 from protocol.topology import Dialect
 from tests.executor.peers import (
     EXCHANGE,
@@ -521,14 +526,26 @@ def keys(effects: list[Effect]) -> list[str]:
     return [parcel.address.routing_key or parcel.address.exchange for parcel in parcels]
 
 
-def test_everybody_is_asked_each_period_and_unknown_topics_ever_less_often() -> None:
+def test_native_workers_are_called_soon_again_and_then_each_period() -> None:
+    """A call that nobody hears yet is gone."""
     ledger = Ledger(EXECUTOR, EXCHANGE, (TOPIC,))
-    assert keys(ledger.consuming(0.0)) == ["test.native.call", "test.native_default"]
-    asked = [now for now in range(1, 200) if "test.native_default" in keys(ledger.tick(float(now)))]
-    assert [later - one for one, later in pairwise(asked)] == [10, 20, 40, 60, 60]
-    ledger.heard([Native("a").answer(200.0, TASK)], 200.0)
-    assert keys(ledger.tick(201.0)) == ["test.native.call"]
-    assert ledger.next_deadline() == 201.0 + NOTIFY_PERIOD
+    assert keys(ledger.consuming(0.0)) == ["test.native.call"]
+    called = []
+    for _ in range(7):
+        now = ledger.next_deadline()
+        assert keys(ledger.tick(now)) in (["test.native.call"], [])  # [] is taskflow's turn
+        called.append(now)
+    assert called[:4] == [0.5, 1.5, 3.5, 5.0]
+    ledger.consuming(100.0)
+    assert ledger.next_deadline() == 100.5  # back after an outage: quickly again
+
+
+def test_taskflows_topics_are_asked_each_period_and_not_more_often() -> None:
+    """There each question waits until somebody answers it."""
+    ledger = Ledger(EXECUTOR, EXCHANGE, (TOPIC,), ("taskflow",))
+    assert keys(ledger.consuming(0.0)) == [TOPIC]
+    asked = [now for now in range(1, 31) if keys(ledger.tick(float(now)))]
+    assert asked == [5, 10, 15, 20, 25, 30]
 
 
 def test_taskflow_is_asked_on_each_topic_without_a_header() -> None:
@@ -797,21 +814,22 @@ def test_a_taskflow_request_expires_as_taskflows_own_and_says_that_it_may_run() 
     assert ledger.heard([Taskflow().success("u1")], 62.0) == []
 
 
-def test_a_taskflow_topic_that_falls_silent_ends_what_runs_there() -> None:
-    """Before, nothing ever did."""
+def test_what_runs_on_a_silent_taskflow_topic_is_lost_after_an_hour_and_not_before() -> None:
+    """A busy taskflow worker does not answer questions, so silence alone proves little."""
     ledger, peer = make("taskflow"), Taskflow()
     ledger.heard([peer.answer(TASK)], 0.0)
-    ledger.submitted([order("u1"), order("u2", timeout=200.0)], 1.0)
-    ledger.heard([peer.running("u1")], 2.0)
-    assert ends(ledger.tick(2.0 + WORKER_EXPIRY - 0.1)) == []
-    effects = ledger.tick(2.0 + WORKER_EXPIRY)
-    assert ends(effects) == ["u1"]
+    ledger.submitted([order("u1"), order("u2", timeout=9000.0)], 1.0)
+    ledger.heard([peer.running("u1"), peer.running("u2")], 2.0)
+    assert ends(ledger.tick(2.0 + WORKER_EXPIRY)) == []  # forgotten, but what it runs is not
+    assert ends(ledger.tick(2.0 + TASKFLOW_SILENCE - 0.1)) == []
+    spoke = peer.says("u2", Response.event("update_progress", {"progress": 0.5}))
+    ledger.heard([spoke], 2.0 + TASKFLOW_SILENCE - 0.05)
+    assert ends(ledger.tick(2.0 + TASKFLOW_SILENCE)) == []  # it has spoken
+    assert ends(ledger.heard([peer.success("u1")], 4000.0)) == ["u1"]
+    ledger.tick(4000.0 + WORKER_EXPIRY)
+    effects = ledger.tick(4000.0 + TASKFLOW_SILENCE)
+    assert ends(effects) == ["u2"]
     assert isinstance(given_up(effects), WorkerLost)
-    # The other may still be read by whoever comes to the topic, and is covered again then.
-    ledger.heard([peer.running("u2")], 100.0)
-    assert crowd(ledger.heard([peer.answer(TASK)], 101.0)) == []
-    assert ends(ledger.tick(160.0)) == []
-    assert ends(ledger.tick(161.0)) == ["u2"]
 
 
 def test_a_taskflow_worker_takes_no_positional_arguments_and_the_expiry_says_so() -> None:

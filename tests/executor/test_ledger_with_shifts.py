@@ -140,8 +140,6 @@ class World:
         present = [worker for worker in self.workers.values() if not worker.is_frozen]
         if address == NAMES.to_everybody(NAMES.call):
             hearing = present
-        elif address == NAMES.to_topic(TOPIC):
-            hearing = present[:1]
         else:
             inbox = [w for w in self.workers.values() if address == NAMES.to_inbox(w.inbox)]
             if inbox and inbox[0].is_frozen:  # it waits there

@@ -22,7 +22,7 @@ def test_the_periods_fit_each_other() -> None:
     assert timing.KEEP > timing.LEASE
     assert timing.INBOX_EXPIRES > timing.KEEP
     assert timing.REPLY_EXPIRES >= timing.INBOX_EXPIRES
-    assert timing.QUESTION_BACKOFF_MAX >= timing.NOTIFY_PERIOD
+    assert timing.FIRST_CALL_WAIT <= timing.NOTIFY_PERIOD
 
 
 def test_the_schema_of_the_header_knows_the_bound_on_a_credit() -> None:
