@@ -24,9 +24,8 @@ No input costs more than the logarithm of what is in flight, but for a walk over
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -41,7 +40,9 @@ from executor.effects import (
     Succeed,
     Tell,
 )
+from executor.lanes import LaneKey, Lanes, key_of
 from executor.request import Attempt, Order, Request
+from executor.timers import Timers
 from protocol import envelope, messages
 from protocol.envelope import Envelope, Header
 from protocol.errors import (
@@ -70,25 +71,6 @@ from protocol.topology import Address, Dialect, Names, inbox_key
 #: Without a journal there is one incarnation of an executor's id.
 INCARNATION: Final = 1
 
-#: Timers of ended requests that may lie about before they are swept away.
-_SPARE_TIMERS: Final = 64
-
-#: A lane: task, topics, whether taskflow's peers can take it, whether it has a clock of its own.
-#: What one worker can or cannot take alike, and what expires by the same rule.
-_LaneKey = tuple[str, tuple[str, ...], bool, bool]
-
-
-class _Lane:
-    """Requests of one task, for the same topics, that wait in the order they were submitted."""
-
-    __slots__ = ("unoffered_since", "waiting")
-
-    def __init__(self, now: float) -> None:
-        #: By uuid, so that each waits once and leaves from wherever it stands.
-        self.waiting: OrderedDict[str, Request] = OrderedDict()
-        #: Since when nobody known offers the task; None while somebody does.
-        self.unoffered_since: float | None = now
-
 
 class Ledger:
     """All requests of one executor. Keeper only."""
@@ -109,12 +91,11 @@ class Ledger:
         self._topics = topics
         self._names = {dialect: Names(dialect, exchange) for dialect in dialects}
         self._requests: dict[str, Request] = {}
-        self._lanes: dict[_LaneKey, _Lane] = {}
-        #: (when, sequence, uuid, attempt's number or 0): explicit deadlines and passed start-bys.
-        self._timers: list[tuple[float, int, str, int]] = []
-        self._sequence = 0
+        self._lanes = Lanes(self.directory)
+        #: Explicit deadlines (attempt 0), passed start-bys and silences (of that attempt).
+        self._timers = Timers(self._requests)
         #: What was found for those of a lane that expire now: the same for all of them.
-        self._found: dict[_LaneKey, str] = {}
+        self._found: dict[LaneKey, str] = {}
         #: When native and taskflow's workers are next asked who is there.
         self._next_call = self._next_notify = 0.0
         self._call_wait = FIRST_CALL_WAIT
@@ -137,7 +118,7 @@ class Ledger:
     def submitted(self, orders: Iterable[Order], now: float) -> list[Effect]:
         """New requests, in the order they were submitted."""
         effects: list[Effect] = []
-        touched: dict[_LaneKey, _Lane] = {}
+        touched: dict[LaneKey, None] = {}
         for order in orders:
             request = Request(order, now)
             self._requests[order.uuid] = request
@@ -146,13 +127,10 @@ class Ledger:
                 timeout = REQUEST_TIMEOUT
             if timeout is not None:
                 request.deadline = now + timeout
-                self._set_timer(request.deadline, order.uuid, 0)
-            key = _lane_key(request)
-            lane = self._lanes.get(key) or self._open_lane(key, now)
-            lane.waiting[order.uuid] = request
-            touched[key] = lane
-        for key, lane in touched.items():
-            self._serve(key, lane, effects, now)
+                self._timers.set(request.deadline, order.uuid)
+            touched[self._lanes.enter(request, now)] = None
+        for key in touched:
+            self._serve(key, effects, now)
         return effects
 
     def withdrawn(self, uuid: str, now: float) -> list[Effect]:
@@ -189,6 +167,7 @@ class Ledger:
     def hopeless(self, reason: str, now: float) -> list[Effect]:
         """The private workers cannot work: what nobody else offers ends now, and from now on."""
         self._hopeless = reason
+        self._lanes.patience = -math.inf
         return self.tick(now)
 
     def consuming(self, now: float) -> list[Effect]:
@@ -206,7 +185,7 @@ class Ledger:
         for peer in gone:
             self._lost(peer, effects, now)
         if gone:
-            self._note_offers(now)
+            self._lanes.note_offers(now)
             self._count_crowd(effects)
         self._run_timers(effects, now)
         self._expire_unoffered(effects, now)
@@ -214,17 +193,12 @@ class Ledger:
 
     def next_deadline(self) -> float:
         """When ``tick`` has something to do at the latest."""
-        times = [min(self._next_call, self._next_notify)]
-        if self._timers:
-            times.append(self._timers[0][0])
-        expiry = self.directory.next_expiry()
-        if expiry is not None:
-            times.append(expiry)
-        for key, lane in self._lanes.items():
-            own_clock = key[-1]
-            if lane.waiting and lane.unoffered_since is not None and not own_clock:
-                times.append(self._unoffered_deadline(lane))
-        return min(times)
+        times = (
+            self._timers.next,
+            self.directory.next_expiry(),
+            self._lanes.next_expiry(),
+        )
+        return min(self._next_call, self._next_notify, *(t for t in times if t is not None))
 
     def state_of(self, uuid: str) -> str | None:
         """The state of an open request; None if there is none."""
@@ -270,7 +244,7 @@ class Ledger:
             self.counts["incomplete_answer"] += 1
             return
         if changed:
-            self._note_offers(now)
+            self._lanes.note_offers(now)
             self._count_crowd(effects)
         effects += self._fill(now)
 
@@ -431,50 +405,27 @@ class Ledger:
 
     # waiting and dispatching ------------------------------------------------------------------
 
-    def _open_lane(self, key: _LaneKey, now: float) -> _Lane:
-        lane = self._lanes[key] = _Lane(now)
-        if self._is_offered(key):
-            lane.unoffered_since = None
-        return lane
-
-    def _is_offered(self, key: _LaneKey) -> bool:
-        task, topics, named_only, _ = key
-        return self.directory.offered(task, topics, native_only=not named_only)
-
-    def _note_offers(self, now: float) -> None:
-        """The offers have changed: start or stop the clock of each lane, drop empty ones."""
-        for key in list(self._lanes):
-            lane = self._lanes[key]
-            if self._is_offered(key):
-                lane.unoffered_since = None
-            elif not lane.waiting:
-                del self._lanes[key]
-            elif lane.unoffered_since is None:
-                lane.unoffered_since = now
-
     def _fill(self, now: float) -> list[Effect]:
         """Use the credit there is, one lane after the other in turn."""
         effects: list[Effect] = []
-        for key in [key for key, lane in self._lanes.items() if lane.waiting]:
-            lane = self._lanes[key]
-            if self._serve(key, lane, effects, now):
-                self._lanes[key] = self._lanes.pop(key)  # it had its turn
+        for key in self._lanes.occupied():
+            if self._serve(key, effects, now):
+                self._lanes.had_turn(key)
         return effects
 
-    def _serve(self, key: _LaneKey, lane: _Lane, effects: list[Effect], now: float) -> bool:
+    def _serve(self, key: LaneKey, effects: list[Effect], now: float) -> bool:
         """Dispatch from one lane while somebody takes it; whether anything was."""
-        task, topics, named_only, _ = key
+        lane = self._lanes.lane(key)
         served = False
-        waiting = lane.waiting
-        while waiting:
-            request = next(iter(waiting.values()))
+        while lane.waiting:
+            request = lane.first
             if request.has_expired(now):  # its timer has not run yet
                 self._expire(request, effects, now)
                 continue
-            chosen = self.directory.choose(task, topics, named_only=named_only)
+            chosen = self.directory.choose(key.task, key.topics, named_only=key.named_only)
             if chosen is None:
                 break
-            del waiting[request.order.uuid]
+            self._lanes.leave(request)
             effects.append(self._dispatch(request, *chosen, now))
             served = True
         return served
@@ -503,25 +454,21 @@ class Ledger:
                 mode="alo",
             )
             address = names.to_inbox(peer.inbox or inbox_key(topic, peer.key))
-            self._set_timer(_start_by_passed(now, window), order.uuid, number)
+            self._timers.set(_start_by_passed(now, window), order.uuid, number)
         else:
             header = None
             address = names.to_topic(topic)
             if request.deadline is None:  # taskflow's meaning, from the moment it is taskflow's
                 request.deadline = now + REQUEST_TIMEOUT
-                self._set_timer(request.deadline, order.uuid, 0)
+                self._timers.set(request.deadline, order.uuid)
         around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
         return Dispatch(order.uuid, number, Parcel(address, around, order.body))
 
     def _wait_again(self, request: Request, now: float) -> None:
         """To the front of its lane: it has waited already."""
-        uuid = request.order.uuid
-        key = _lane_key(request)
-        lane = self._lanes.get(key) or self._open_lane(key, now)
-        lane.waiting[uuid] = request
-        lane.waiting.move_to_end(uuid, last=False)
+        self._lanes.enter(request, now, in_front=True)
         if request.deadline is not None:  # its timer may have run while a worker had it
-            self._set_timer(request.deadline, uuid, 0)
+            self._timers.set(request.deadline, request.order.uuid)
 
     def _give_up(self, request: Request, attempt: Attempt, now: float) -> None:
         """This attempt will not answer: end it and have the request wait for the next."""
@@ -536,7 +483,7 @@ class Ledger:
             runs = attempt.progress.state == RUNNING
             if not peer.is_native:
                 if runs:
-                    self._set_timer(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
+                    self._timers.set(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
                 continue
             request.lost += 1
             if request.has_expired(now) and not runs:
@@ -571,24 +518,12 @@ class Ledger:
         del self._requests[uuid]
         for attempt in request.attempts:
             attempt.peer.open.pop(attempt.handle, None)
-        lane = self._lanes.get(_lane_key(request))
-        if lane is not None:
-            lane.waiting.pop(uuid, None)
+        self._lanes.leave(request)
 
     # time -------------------------------------------------------------------------------------
 
-    def _set_timer(self, when: float, uuid: str, attempt: int) -> None:
-        timers = self._timers
-        self._sequence += 1
-        heapq.heappush(timers, (when, self._sequence, uuid, attempt))
-        if len(timers) > _SPARE_TIMERS + 4 * len(self._requests):  # most are of ended requests
-            timers[:] = [timer for timer in timers if timer[2] in self._requests]
-            heapq.heapify(timers)
-
     def _run_timers(self, effects: list[Effect], now: float) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            _, _, uuid, number = heapq.heappop(timers)
+        for uuid, number in self._timers.take_due(now):
             request = self._requests.get(uuid)
             if request is None:
                 continue
@@ -614,7 +549,7 @@ class Ledger:
             self.counts["start_by_passed"] += 1
             self._give_up(request, attempt, now)
         else:  # woken a rounding error too early
-            self._set_timer(now + 0.001, attempt.uuid, attempt.number)
+            self._timers.set(now + 0.001, attempt.uuid, attempt.number)
 
     def _silent(
         self, request: Request, attempt: Attempt, effects: list[Effect], now: float
@@ -622,7 +557,7 @@ class Ledger:
         """It runs on a taskflow topic that had fallen silent; perhaps it has spoken since."""
         until = attempt.peer.heard + TASKFLOW_SILENCE
         if now < until:
-            self._set_timer(until, attempt.uuid, attempt.number)
+            self._timers.set(until, attempt.uuid, attempt.number)
         else:
             self._give_up_for_lost(request, attempt, effects, now)
 
@@ -655,34 +590,20 @@ class Ledger:
 
     def _what_is_found(self, request: Request, now: float) -> str:
         """In words; once for all of a lane, because looking for near names is slow."""
-        key = _lane_key(request)
+        key = key_of(request)
         found = self._found.get(key)
         if found is None:
-            task, topics, named_only, _ = key
-            found = self.directory.describe(task, topics, now, named_only=named_only)
+            found = self.directory.describe(key.task, key.topics, now, named_only=key.named_only)
             self._found[key] = found
         return found
 
-    def _unoffered_deadline(self, lane: _Lane) -> float:
-        if self._hopeless is not None:
-            return -math.inf
-        since = lane.unoffered_since or 0.0
-        first = next(iter(lane.waiting.values()))
-        return max(first.submitted, since) + REQUEST_TIMEOUT
-
     def _expire_unoffered(self, effects: list[Effect], now: float) -> None:
-        unoffered = [key for key, lane in self._lanes.items() if lane.unoffered_since is not None]
-        for key in unoffered:
-            lane = self._lanes[key]
-            own_clock = key[-1]
-            is_due = lane.waiting and not own_clock and now >= self._unoffered_deadline(lane)
-            if is_due and self._hopeless is None and self._private_are_busy():
+        for lane in self._lanes.overdue(now):
+            if self._hopeless is None and self._private_are_busy():
                 lane.unoffered_since = now  # they learn what more to offer between two tasks
                 continue
-            while lane.waiting and not own_clock and now >= self._unoffered_deadline(lane):
-                self._expire(next(iter(lane.waiting.values())), effects, now)
-            if not lane.waiting:
-                del self._lanes[key]
+            while self._lanes.is_overdue(lane, now):
+                self._expire(lane.first, effects, now)
 
     def _private_are_busy(self) -> bool:
         """Whether there are private workers, and each is at work."""
@@ -696,11 +617,6 @@ class Ledger:
 
 
 _QUESTION: Final = messages.encode(messages.Question())
-
-
-def _lane_key(request: Request) -> _LaneKey:
-    order = request.order
-    return (order.task, order.topics, order.named_only, request.deadline is not None)
 
 
 def _start_by_passed(sent: float, window: float) -> float:
