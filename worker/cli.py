@@ -1,12 +1,13 @@
 """``python -m worker TASKS…`` (installed: ``taskline-worker``): one worker until a signal ends it.
 
 Each option is mirrored by an environment variable: flag over environment over default. SIGTERM and
-SIGINT drain; a second one stops at once.
+SIGINT drain; a second one stops at once, and so does the first while the worker is starting.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from bus.wire.commandline import Parser, topics_of
 from protocol.errors import BrokerUnavailable, ConfigurationError, TasksUnloadable
@@ -25,6 +27,12 @@ logger = logging.getLogger("taskline.worker.cli")
 #: Exit codes: a mistake in the command, something to offer that cannot be imported, no broker.
 EXIT_USAGE, EXIT_TASKS, EXIT_BROKER, EXIT_BUG = 2, 3, 4, 1
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class _EndedAtStart(BaseException):
+    """A signal came while the worker was starting. Not an ``Exception``: it passes through tasks
+    that are being imported.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,15 +66,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(worker: Worker, options: argparse.Namespace) -> int:
     signals = 0
+    is_starting = True
 
     def on_signal(number: int, frame: object) -> None:
-        nonlocal signals
+        nonlocal signals, is_starting
         signals += 1
+        if is_starting:  # nothing has been taken: there is nothing to wait for
+            is_starting = False
+            raise _EndedAtStart
         worker.drain(None if signals == 1 else 0.0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    worker.start()
+    try:
+        worker.start()
+        is_starting = False
+    except BaseException:
+        is_starting = False
+        if not signals:
+            raise
+        worker.stop(0.0)
+        return 0
     if not options.no_banner:
         print(worker.banner(), file=sys.stderr, flush=True)
     if options.tasks_from_stdin:
@@ -76,17 +96,31 @@ def _run(worker: Worker, options: argparse.Namespace) -> int:
         reader.start()
     worker.wait()
     worker.stop(0.0)
-    if worker.error is not None:
-        return _complain(worker.error, EXIT_BUG)
-    return 0
+    code = 0 if worker.error is None else _complain(worker.error, EXIT_BUG)
+    if worker.left_running:
+        logger.warning("%d tasks are cut off in their threads", worker.left_running)
+        _leave(code)
+    return code
 
 
 def _read_tasks(worker: Worker) -> None:
     """Offer each line of the standard input; its end is ours: whoever started us has gone."""
-    for line in sys.stdin:
-        if line.strip():
-            worker.offer(line.strip())
-    worker.drain(0.0)
+    try:
+        for line in sys.stdin.buffer:
+            spec = line.decode(errors="replace").strip()
+            if spec:
+                worker.offer(spec)
+    finally:
+        worker.drain(0.0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process although threads of tasks still run, which futurist would wait for."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _complain(error: BaseException, code: int) -> int:
@@ -98,7 +132,10 @@ def _see_current_folder() -> None:
     """Task modules are looked for where the command was typed, too: an installed script's path does
     not begin there. Our own modules are imported by now, so nothing there can be taken for them.
     """
-    here = str(Path.cwd())
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:  # it has been removed: nothing can be found there
+        return
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
 

@@ -17,7 +17,7 @@ from bus.wire import Mailbox, Publisher
 from protocol.parcel import Parcel, Received, Refused
 from worker.effects import Effect, End, Run, Send
 from worker.shift import Shift
-from worker.work import Offers, Pool, Report
+from worker.work import Ended, Offers, Pool, Report
 
 logger = logging.getLogger("taskline.worker.keeper")
 
@@ -78,6 +78,8 @@ class Keeper:
         self.done = threading.Event()
         #: The bug it ended by, if any.
         self.error: BaseException | None = None
+        #: Works handed to the pool whose end it has not reported, by the shift's number.
+        self.open_works: set[int] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -114,7 +116,7 @@ class Keeper:
             if isinstance(item, Heard):
                 effects += shift.heard(item.deliveries, now)
             elif isinstance(item, Reported):
-                _log_refusals(item.reports)
+                self._take_note(item.reports)
                 effects += shift.reported(item.reports, now)
             elif isinstance(item, Consuming):
                 effects += shift.consuming(now)
@@ -135,6 +137,7 @@ class Keeper:
             if isinstance(effect, Send):
                 parcels.append(effect.parcel)
             elif isinstance(effect, Run):
+                self.open_works.add(effect.work.key)
                 actions.append(lambda work=effect.work: self._pool.run(work))  # type: ignore[misc]
             elif isinstance(effect, End):
                 actions.append(lambda key=effect.key: self._pool.end(key))  # type: ignore[misc]
@@ -145,9 +148,10 @@ class Keeper:
         for act in actions:
             act()
 
-
-def _log_refusals(reports: list[Report]) -> None:
-    for report in reports:
-        if isinstance(report, Offers):
-            for sentence in report.refused:
-                logger.warning("%s", sentence)
+    def _take_note(self, reports: list[Report]) -> None:
+        for report in reports:
+            if isinstance(report, Ended):
+                self.open_works.discard(report.key)
+            elif isinstance(report, Offers):
+                for sentence in report.refused:
+                    logger.warning("%s", sentence)

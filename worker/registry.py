@@ -7,6 +7,8 @@ A *spec* names what to offer:
   one, else every name without a leading underscore. Generator functions, abstract classes and
   functions that are not found under their own name are left out, each with a sentence that says
   why.
+* ``MODULE:*`` offers the same, and is content if that is nothing: what an executor tells its
+  private workers, who are offered more later.
 * ``MODULE:NAME`` offers that one thing, whatever it is, as long as it can be called; NAME may be
   dotted. Its name on the wire is ``MODULE.NAME``, and the one it was defined under, if that is
   another.
@@ -87,11 +89,11 @@ class Registry:
             raise TasksUnloadable(f"cannot offer {spec!r}: write MODULE or MODULE:NAME")
         module = _import(module_name, spec)
         left_out: dict[str, str] = {}
-        if colon:
+        if colon and path != "*":
             entries = list(_named(module, module_name, path))
         else:
             entries = list(_own(module, left_out))
-            if not entries:
+            if not entries and not path:
                 why = "; ".join(left_out.values()) or "it defines no public function or task class"
                 raise TasksUnloadable(f"cannot offer {spec!r}: {why}")
         merged = dict(self._entries)

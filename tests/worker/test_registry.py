@@ -100,6 +100,20 @@ def test_a_module_without_tasks_is_refused(registry: Registry, module: object) -
         registry.load(name)
 
 
+def test_a_star_offers_what_the_module_does_and_is_content_with_nothing(
+    registry: Registry, module: object
+) -> None:
+    """An executor's module may only submit what it imported; it must be importable all the same."""
+    empty = module("answer = 42\n")  # type: ignore[operator]
+    registry.load(f"{empty}:*")
+    assert registry.entries == ()
+    full = module("def one(): pass\n")  # type: ignore[operator]
+    registry.load(f"{full}:*")
+    assert names(registry) == [f"{full}.one"]
+    with pytest.raises(TasksUnloadable, match="raised ModuleNotFoundError"):
+        registry.load("no_such_module_anywhere:*")
+
+
 # -- MODULE:NAME
 
 

@@ -11,15 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
-
-import futurist
+from typing import TYPE_CHECKING, Final, Literal
 
 from protocol.errors import TasksUnloadable
 from protocol.values import loads
 from worker.registry import Registry
 from worker.runner import Call, run
 from worker.work import Ended, Offer, Offers, Report, Started, TaskEvent, Work
+
+if TYPE_CHECKING:
+    import futurist
 
 log = logging.getLogger("taskline.worker.pool.threads")
 
@@ -59,6 +60,9 @@ class ThreadsPool:
             for sentence in self._registry.left_out:
                 log.info("not offered: %s", sentence)
             self._report = report
+            # Here, because a worker with the other pool starts without it in a tenth less time.
+            import futurist  # noqa: PLC0415
+
             self._executor = futurist.ThreadPoolExecutor(max_workers=self.slots)
         return self._offers()
 
