@@ -22,8 +22,8 @@ from executor.engine import Engine, WorkerInfo
 from executor.future import Future
 from executor.keeper import Open
 from executor.request import Order
-from protocol import messages
-from protocol.errors import ConfigurationError, ExecutorClosed, UnnameableTask
+from protocol import kombu_json, messages
+from protocol.errors import ConfigurationError, ExecutorClosed, UnnameableTask, ValueRefused
 from protocol.failure import FailureDict, RemoteError, from_exception, from_remote
 from protocol.messages import Action, Request
 from protocol.task import importable_name, importing
@@ -93,7 +93,8 @@ class Executor(concurrent.futures.Executor):
             offers=lambda: _module_of(caller),
         )
         self._options = _Options()
-        self._derived_from: Executor | None = None
+        self._is_derived = False
+        #: Of what options() returned; whether the engine takes more is the engine's to say.
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -112,12 +113,14 @@ class Executor(concurrent.futures.Executor):
     def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have a worker call ``fn(*args, **kwargs)``; returns its future at once, worker or not.
 
-        ``fn`` is a function that a worker can import, or a task's wire name. A function is checked
-        against its signature here (``SignatureMismatch``), a name by the worker. Arguments are JSON
-        values (``ValueRefused`` names the path of what is not) and travel as they are now.
+        ``fn`` is a function that a worker can import, or a ``functools.partial`` of one, or a
+        task's wire name. A function is checked against its signature here (``SignatureMismatch``),
+        a name by the worker. Arguments are JSON values (``ValueRefused`` names the path of what is
+        not) and travel as they are now. ``ExecutorClosed`` after ``shutdown``.
         """
         if isinstance(fn, str):
             return self._send(Request(fn, args=args, arguments=kwargs))
+        fn, args, kwargs = naming.unfold(fn, args, kwargs)
         callee = naming.describe(fn)
         positional, named = naming.bind(callee, args, kwargs)
         self._engine.offer(callee.spec)
@@ -180,10 +183,10 @@ class Executor(concurrent.futures.Executor):
         )
 
     def _send(self, request: Request) -> Future[Any]:
-        source = self._derived_from
-        if self._is_closed or (source is not None and source._is_closed):  # noqa: SLF001 - our own
+        if self._is_closed:
             raise ExecutorClosed(
-                f"cannot submit {request.task} after shutdown(): make a new Executor"
+                f"cannot submit {request.task} after shutdown() of what options() returned: call "
+                "options() again"
             )
         for position, value in enumerate(request.args):
             check(value, f"{request.task}: positional argument {position}")
@@ -198,12 +201,34 @@ class Executor(concurrent.futures.Executor):
             request.task,
             messages.encode(request),
             topics=(options.topic,) if options.topic else engine.topics,
-            named_only=not request.args,
+            named_only=self._suits_taskflow(request),
             timeout=options.timeout,
             wants_events=options.on_progress is not None or options.on_event is not None,
         )
-        engine.submit(order, Open(future, options.on_progress, options.on_event))
+        engine.submit(order, Open(future, options.on_progress, options.on_event, via=self))
         return future
+
+    def _suits_taskflow(self, request: Request) -> bool:
+        """Whether taskflow's workers can take it: arguments by name, and values they can read.
+
+        Raises ``ValueRefused`` for such a value if nobody else is spoken to.
+        """
+        dialects = self._engine.dialects
+        if request.args or "taskflow" not in dialects:
+            return not request.args
+        said = (
+            ("argument", request.arguments),
+            ("result", request.result),
+            ("failures", request.failures),
+        )
+        try:
+            for what, value in said:
+                kombu_json.check(value, f"{request.task}: {what}")
+        except ValueRefused:
+            if "native" not in dialects:
+                raise
+            return False
+        return True
 
     # beside the call --------------------------------------------------------------------------
 
@@ -238,7 +263,7 @@ class Executor(concurrent.futures.Executor):
             on_progress=here.on_progress if on_progress is None else on_progress,
             on_event=here.on_event if on_event is None else on_event,
         )
-        light._derived_from = self._derived_from or self
+        light._is_derived = True
         light._is_closed = False
         return light
 
@@ -265,20 +290,23 @@ class Executor(concurrent.futures.Executor):
         """No more submissions; end when every open request has ended.
 
         With ``wait`` returns then, without it at once. ``cancel_futures`` cancels what has not been
-        sent. On what ``options()`` returned it only ends the submissions through that.
+        sent. On what ``options()`` returned all of this concerns what was submitted through that.
+        Inside a callback it cannot wait for what is still open, and says so (``TasklineError``).
         """
-        self._is_closed = True
-        if self._derived_from is not None:
-            return
-        if cancel_futures:
-            self._engine.cancel_waiting()
-        self._engine.shutdown(wait=wait)
+        if self._is_derived:
+            self._is_closed = True
+            self._engine.settle(self, wait=wait, cancel=cancel_futures)
+        else:
+            self._engine.shutdown(wait=wait, cancel=cancel_futures)
 
 
 def _module_of(caller: Mapping[str, Any]) -> list[str]:
-    """The module that makes the executor, as a worker is told to offer it, if it has a name."""
+    """The module that makes the executor, as a worker is told to offer it, if it has a name.
+
+    It may have no task of its own, and only submit what it imported.
+    """
     try:
-        return [importable_name(caller)]
+        return [f"{importable_name(caller)}:*"]
     except UnnameableTask:
         return []
 

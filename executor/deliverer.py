@@ -39,11 +39,16 @@ class Deliverer:
             self.thread.join(timeout)
 
     def _run(self) -> None:
-        while True:
-            for call in self._inbox.take(None):
-                if call is None:
-                    return
-                try:
-                    call()
-                except Exception:
-                    logger.exception("a callback raised; nothing else is affected")
+        while all(map(_make, self._inbox.take(None))):
+            pass
+
+
+def _make(call: Callable[[], None] | None) -> bool:
+    """Whether to go on. A function of its own: nothing of a call is held while we wait."""
+    if call is None:
+        return False
+    try:
+        call()
+    except BaseException:  # SystemExit too: whoever raises it here cannot mean all futures
+        logger.exception("a callback raised; nothing else is affected")
+    return True

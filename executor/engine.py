@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import logging
+import os
 import secrets
 import threading
 import time
@@ -24,7 +25,7 @@ from executor.keeper import Ask, Consuming, Heard, Hopeless, Keeper, Open, Withd
 from executor.ledger import Ledger
 from executor.private import PrivateWorkers
 from executor.request import Order
-from protocol.errors import ConfigurationError, TasklineError, WaitTimeout
+from protocol.errors import ConfigurationError, ExecutorClosed, TasklineError, WaitTimeout
 from protocol.topology import DIALECTS, Dialect, Names, Queue, check_name
 
 logger = logging.getLogger("taskline.executor.engine")
@@ -72,6 +73,7 @@ class Engine:
     ) -> None:
         self.id = check_name("executor name", name) if name else secrets.token_hex(8)
         self.broker = parse_url(url, transport_options)
+        self.dialects = tuple(dialects)
         if not dialects or set(dialects) - set(DIALECTS):
             raise ConfigurationError(f"dialects {list(dialects)!r}: choose from {list(DIALECTS)}")
         self.topics = tuple(check_name("topic", topic) for topic in topics)
@@ -83,9 +85,19 @@ class Engine:
             )
         if not self.topics:
             raise ConfigurationError("an executor needs a topic to submit to, or private workers")
+        if workers and "native" not in dialects:
+            raise ConfigurationError(
+                f"workers={workers} starts workers of ours, whom dialects={list(dialects)!r} does "
+                "not speak to: add 'native'"
+            )
         #: Set while the number of known workers is looked at by ``wait_for_workers``.
         self._crowd = threading.Condition()
         self._workers_known = 0
+        #: Guards ``_is_shut``: a submission is taken over before, or refused. Re-entrant, because a
+        #: signal handler or a finalizer may submit in the middle of it.
+        self._door = threading.RLock()
+        self._is_shut = False
+        #: Held by who closes, which may take as long as the open requests do.
         self._closing = threading.Lock()
         self._closed = False
 
@@ -114,23 +126,28 @@ class Engine:
         )
         self._private = self._make_private(workers, exchange, offers) if workers else None
         self.deliverer.start()
-        self._publisher.start()
         self._keeper.start()
         try:
             self._listener.start()
+            self._publisher.start()  # after it: without a broker there is nothing to send
+            if self._private is not None:
+                self._private.start()
         except BaseException:
-            self._stop_threads()
+            self._stop_all()
             raise
-        if self._private is not None:
-            self._private.start()
         _ENGINES.add(self)
 
     # submitting -------------------------------------------------------------------------------
 
     def submit(self, order: Order, entry: Open) -> None:
-        """Take an order over. Any thread; never blocks."""
-        self._keeper.open[order.uuid] = entry
-        self._keeper.put(order)
+        """Take an order over. Any thread. Raises ``ExecutorClosed`` after a shutdown."""
+        with self._door:
+            if self._is_shut:
+                raise ExecutorClosed(
+                    f"cannot submit {order.task} after shutdown(): make a new Executor"
+                )
+            self._keeper.open[order.uuid] = entry
+            self._keeper.put(order)
 
     def offer(self, spec: str) -> None:
         """Have the private workers, if there are any, offer ``MODULE:NAME``."""
@@ -163,6 +180,7 @@ class Engine:
         deadline = time.monotonic() + timeout
         with self._crowd:
             while self._workers_known < count:
+                self._demand_keeper()
                 left = deadline - time.monotonic()
                 if left <= 0:
                     known = self._workers_known
@@ -181,6 +199,7 @@ class Engine:
             self._crowd.notify_all()
 
     def _ask(self, question: Callable[[Ledger, float], Answer]) -> Answer:
+        self._demand_keeper()
         answer: concurrent.futures.Future[Answer] = concurrent.futures.Future()
 
         def ask(ledger: Ledger, now: float) -> None:
@@ -190,46 +209,70 @@ class Engine:
         try:
             return answer.result(ASK_TIMEOUT)
         except concurrent.futures.TimeoutError:
-            state = "it has been shut down" if self._closed else "its keeper is busy"
+            self._demand_keeper()
             raise WaitTimeout(
-                f"the executor did not answer within {ASK_TIMEOUT:.0f} s: {state}"
+                f"the executor did not answer within {ASK_TIMEOUT:.0f} s: its keeper is busy"
             ) from None
+
+    def _demand_keeper(self) -> None:
+        """Raise unless there is one to ask."""
+        if self._closed:
+            raise ExecutorClosed("nothing is known of workers after shutdown(): ask before it")
+        if self._keeper.died is not None:
+            raise TasklineError(str(self._keeper.died)) from self._keeper.died
 
     # ending -----------------------------------------------------------------------------------
 
-    def shutdown(self, *, wait: bool) -> None:
-        """End when every open request has ended; ``wait`` for that or leave it to a thread."""
-        if wait:
+    def shutdown(self, *, wait: bool, cancel: bool) -> None:
+        """End when every open request has ended; ``wait`` for that or leave it to a thread.
+
+        ``cancel`` what has not been sent.
+        """
+        with self._door:
+            self._is_shut = True
+        if cancel:
+            self._cancel(self._keeper.futures())
+        if wait and threading.current_thread() is not self.deliverer.thread:
             self._close()
-        else:
-            threading.Thread(target=self._close, name=f"taskline-closing-{self.id[:8]}").start()
+            return
+        threading.Thread(target=self._close, name=f"taskline-closing-{self.id[:8]}").start()
+        if wait:
+            self._refuse_to_hang(self._keeper.futures())
 
-    def cancel_waiting(self) -> None:
-        """Cancel every request that has not been sent."""
-        for entry in list(self._keeper.open.values()):
-            entry.future.cancel()
+    def settle(self, via: object, *, wait: bool, cancel: bool) -> None:
+        """The same for what was submitted to one of the executors on this engine, which goes on."""
+        futures = self._keeper.futures(via)
+        if cancel:
+            self._cancel(futures)
+        if wait:
+            self._refuse_to_hang(futures)
+            concurrent.futures.wait(futures)
 
-    def _close(self) -> None:
+    @staticmethod
+    def _cancel(futures: Sequence[concurrent.futures.Future[Any]]) -> None:
+        for future in futures:
+            future.cancel()
+
+    def _refuse_to_hang(self, futures: Sequence[concurrent.futures.Future[Any]]) -> None:
         on_deliverer = threading.current_thread() is self.deliverer.thread
-        if on_deliverer and self._keeper.open:
+        if on_deliverer and not all(future.done() for future in futures):
             raise TasklineError(
-                "shutdown(wait=True) inside a callback would wait for requests that only the "
+                "shutdown(wait=True) inside a callback cannot wait for requests that only the "
                 "callback's own thread can end; call shutdown(wait=False)"
             )
+
+    def _close(self) -> None:
         with self._closing:
             if self._closed:
                 return
-            while self._keeper.open:
-                concurrent.futures.wait(
-                    [entry.future for entry in list(self._keeper.open.values())]
-                )
+            concurrent.futures.wait(self._keeper.futures())
             self._closed = True
-            if self._private is not None:
-                self._private.stop()
-            self._stop_threads()
+            self._stop_all()
             _ENGINES.discard(self)
 
-    def _stop_threads(self) -> None:
+    def _stop_all(self) -> None:
+        if self._private is not None:
+            self._private.stop()
         self._listener.stop()
         self._keeper.stop()
         self._publisher.stop()
@@ -239,7 +282,15 @@ class Engine:
         """At interpreter exit, without a shutdown: let what was submitted leave, then go."""
         self._publisher.flush(EXIT_FLUSH)
         if self._private is not None:
+            lost = len(self._keeper.futures())
+            if lost:
+                logger.warning(
+                    "%d requests were open when the program ended, and end with it: "
+                    "shutdown(), or with Executor(…), waits for them",
+                    lost,
+                )
             self._private.stop()
+        self._listener.stop()  # with it goes the queue of our replies
 
     # ------------------------------------------------------------------------------------------
 
@@ -308,6 +359,10 @@ def _list_workers(ledger: Ledger, now: float) -> list[WorkerInfo]:
 
 #: Engines nobody has shut down yet.
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+# A forked child has neither the threads nor the workers, and must not end the latter.
+os.register_at_fork(after_in_child=_ENGINES.clear)
 
 
 @atexit.register

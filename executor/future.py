@@ -34,6 +34,7 @@ class Future(concurrent.futures.Future[T]):
         self.task = task
         self._deliverer = deliverer
         self._withdraw = withdraw
+        self._has_begun = False
 
     def cancel(self) -> bool:
         """True if it was not sent yet, and then it never runs; False once it has been sent."""
@@ -44,17 +45,34 @@ class Future(concurrent.futures.Future[T]):
         self._withdraw(self.uuid)
         return True
 
+    def begin(self) -> bool:
+        """The executor's: from now on it cannot be cancelled. False if it is over already.
+
+        Then those who wait for several futures (``wait``, ``as_completed``) hear of a cancelled one
+        now. Any thread, and more than once: two may find out at the same time.
+        """
+        with self._condition:  # the one that guards the state of the standard library's
+            if not self._has_begun and (self.cancelled() or not self.done()):
+                self._has_begun = True
+                return self.set_running_or_notify_cancel()
+            return self.running()
+
     def result(self, timeout: float | None = None) -> T:
         """The result, or the task's exception raised; ``TimeoutError`` after ``timeout`` s."""
-        self._refuse_to_hang()
-        return super().result(timeout)
+        try:
+            self._refuse_to_hang(timeout)
+            return super().result(timeout)
+        finally:
+            del self  # or the traceback would hold the future, which holds the exception
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's exception, or None; ``TimeoutError`` after ``timeout`` seconds."""
-        self._refuse_to_hang()
+        self._refuse_to_hang(timeout)
         return super().exception(timeout)
 
-    def _refuse_to_hang(self) -> None:
+    def _refuse_to_hang(self, timeout: float | None) -> None:
+        if timeout is not None and timeout <= 0:
+            return  # only a look
         if threading.current_thread() is self._deliverer() and not self.done():
             raise TasklineError(
                 f"waiting for request {self.uuid} ({self.task}) inside a callback: callbacks run "

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from bus.wire import Mailbox, Publisher
 from executor.deliverer import Deliverer
@@ -78,6 +79,8 @@ class Open:
     future: Future[Json]
     on_progress: Callable[[float, dict[str, Json]], object] | None = None
     on_event: Callable[[str, dict[str, Json]], object] | None = None
+    #: Which of the executors on this engine it was submitted to.
+    via: object = None
 
 
 class Keeper:
@@ -100,7 +103,8 @@ class Keeper:
         #: Open requests by uuid. A caller adds before it puts the order; the deliverer removes.
         self.open: dict[str, Open] = {}
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._died: BaseException | None = None
+        #: Why it has ended; None while it runs.
+        self.died: BaseException | None = None
 
     def start(self) -> None:
         """Begin."""
@@ -109,8 +113,13 @@ class Keeper:
     def put(self, item: Input) -> None:
         """Hand something over. Any thread; never blocks."""
         self._mailbox.put(item)
-        if self._died is not None:  # nobody will take it any more
+        if self.died is not None:  # nobody will take it any more
             self._fail_everything()
+
+    def futures(self, via: object = None) -> list[Future[Json]]:
+        """The futures that are not set yet: all, or those of one executor. Any thread."""
+        entries = self.open.copy().values()  # other threads add and remove meanwhile
+        return [entry.future for entry in entries if via is None or entry.via is via]
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """End; what is still open fails, saying so."""
@@ -122,11 +131,15 @@ class Keeper:
         try:
             while self._turn():
                 pass
-            self._died = TasklineError("the executor was shut down before the request ended")
+            self.died = TasklineError("the executor was shut down before the request ended")
         except BaseException as error:
             logger.critical("the keeper ended by a bug; all open requests fail", exc_info=True)
-            self._died = error
+            self.died = TasklineError(
+                f"the executor's keeper ended by a bug of ours, {type(error).__name__}: {error}"
+            )
+            self.died.__cause__ = error
         self._fail_everything()
+        self._on_crowd(0)  # who waits for workers looks up
 
     def _turn(self) -> bool:
         ledger = self._ledger
@@ -191,28 +204,31 @@ class Keeper:
         entry = self.open.get(uuid)
         if entry is None:
             return False
-        if entry.future.set_running_or_notify_cancel():
+        if entry.future.begin():
             return True
-        del self.open[uuid]
+        self.open.pop(uuid, None)
         return False
 
     def _withdraw(self, uuid: str, now: float) -> list[Effect]:
-        entry = self.open.pop(uuid, None)
+        entry = self.open.get(uuid)
         if entry is None:
             return []
-        entry.future.set_running_or_notify_cancel()  # tells those who wait on several futures
+        entry.future.begin()  # tells those who wait on several futures
+        self.open.pop(uuid, None)
         return self._ledger.withdrawn(uuid, now)
 
     def _delivery(self, effect: Succeed | Fail | GiveUp | Tell) -> Callable[[], None]:
-        def deliver() -> None:
-            if isinstance(effect, Tell):
-                self._tell(effect)
-                return
-            entry = self.open.pop(effect.uuid, None)
-            if entry is None or entry.future.done():
-                return
+        if isinstance(effect, Tell):
+            return partial(self._tell, effect)
+        return partial(self._end, effect)
+
+    def _end(self, effect: Succeed | Fail | GiveUp) -> None:
+        entry = self.open.get(effect.uuid)
+        if entry is None:
+            return
+        try:
             # A request that expired before it was sent is still cancellable until this moment.
-            if not entry.future.running() and not entry.future.set_running_or_notify_cancel():
+            if not entry.future.begin():
                 return
             if isinstance(effect, Succeed):
                 entry.future.set_result(effect.value)
@@ -220,8 +236,8 @@ class Keeper:
                 entry.future.set_exception(to_exception(effect.failure, effect.worker))
             else:
                 entry.future.set_exception(effect.error)
-
-        return deliver
+        finally:  # not before it is set: a shutdown waits for the futures of what is open
+            self.open.pop(effect.uuid, None)
 
     def _tell(self, effect: Tell) -> None:
         entry = self.open.get(effect.uuid)
@@ -237,21 +253,12 @@ class Keeper:
             entry.on_progress(min(1.0, max(0.0, float(fraction))), details)
 
     def _fail_everything(self) -> None:
-        cause = self._died
-
-        def deliver(entry: Open) -> None:
-            if entry.future.done():
-                return
-            if not entry.future.running() and not entry.future.set_running_or_notify_cancel():
-                return
+        cause = self.died
+        effects: list[GiveUp] = []
+        for future in self.futures():
             error = TasklineError(
-                f"request {entry.future.uuid} ({entry.future.task}) ended unanswered: {cause}"
+                f"request {future.uuid} ({future.task}) ended unanswered: {cause}"
             )
             error.__cause__ = cause
-            entry.future.set_exception(error)
-
-        calls: list[Callable[[], None]] = []
-        while self.open:
-            _, entry = self.open.popitem()
-            calls.append(lambda entry=entry: deliver(entry))  # type: ignore[misc]
-        self._deliverer.deliver(calls)
+            effects.append(GiveUp(future.uuid, error))
+        self._deliverer.deliver([partial(self._end, effect) for effect in effects])

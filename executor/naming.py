@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from protocol.errors import SignatureMismatch, UnnameableTask
@@ -30,29 +30,52 @@ class Callee:
     version: tuple[int, ...]
     #: ``MODULE:NAME``, by which a worker can be told to offer it.
     spec: str
-    #: None for builtins that do not tell.
+    #: None where the worker alone can tell: builtins without one, and task classes.
     signature: inspect.Signature | None
 
 
-@lru_cache(maxsize=1024)
+def unfold(
+    function: Callable[..., Any], args: tuple[Json, ...], kwargs: dict[str, Json]
+) -> tuple[Callable[..., Any], tuple[Json, ...], dict[str, Json]]:
+    """A ``functools.partial`` as the call it stands for.
+
+    It is how ``loop.run_in_executor`` is handed named arguments (asyncio, "Executing code in thread
+    or process pools").
+    """
+    while isinstance(function, partial):
+        args = (*function.args, *args)
+        kwargs = {**function.keywords, **kwargs}
+        function = function.func
+    return function, args, kwargs
+
+
 def describe(function: Callable[..., Any]) -> Callee:
     """The callee for a function. Raises ``UnnameableTask`` if no worker could import it."""
+    return _remembered(function) if isinstance(function, Hashable) else _describe(function)
+
+
+def _describe(function: Callable[..., Any]) -> Callee:
     name = wire_name(function)
     module, path = location_of(function)
     here = sys.modules.get(getattr(function, "__module__", module))
     found: Any = here
     for part in path.split("."):
         found = getattr(found, part, None)
-    if here is not None and found is not function:
+    # A class method is another object each time it is looked up; it equals itself.
+    if here is not None and found is not function and found != function:
         raise UnnameableTask(
             f"{module}.{path} cannot be submitted: under that name stands {found!r}, so a worker, "
             "which imports it by name, would run something else"
         )
+    is_task_class = isinstance(function, type) and hasattr(function, "execute")
     try:
-        signature = inspect.signature(function)
+        signature = None if is_task_class else inspect.signature(function)
     except (TypeError, ValueError):
         signature = None
     return Callee(name, options_of(function).version, f"{module}:{path}", signature)
+
+
+_remembered: Final = lru_cache(maxsize=1024)(_describe)
 
 
 def bind(

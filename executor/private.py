@@ -14,9 +14,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bus.wire.backoff import Backoff
 
@@ -27,7 +28,11 @@ logger = logging.getLogger("taskline.executor.private")
 HOPELESS: Final = {2: "its command line is wrong", 3: "its tasks cannot be imported"}
 
 LOOK = 0.5  # seconds between two looks at whether they live
+STEADY = 30.0  # seconds; who lived as long does not count as one that keeps dying
 STOP_TIMEOUT = 5.0  # seconds for a worker to end by itself, then it is killed
+
+#: What an environment variable begins with that stands for an option of a worker's.
+_MIRRORED: Final = "TASKLINE_"
 
 #: What the child runs: our own packages come first while they are imported, so that a ``worker.py``
 #: of the user's is not taken for ours; after that it sees the path its parent has.
@@ -54,85 +59,92 @@ class PrivateWorkers:
         self._on_hopeless = on_hopeless
         self._count = count
         self._arguments = tuple(arguments)
-        self._environment = {**os.environ, **environment}
-        #: Guards ``_processes`` and ``_specs``: callers add specs while the guard replaces workers.
+        # What is set for workers that people start is not meant for these.
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_MIRRORED)}
+        self._environment = {**kept, **environment}
+        #: Guards ``_workers`` and ``_specs``: callers add specs while the guard replaces workers.
         self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._specs: list[str] = []
-        self._known: set[str] = set()
+        self._workers: list[_Worker] = []
+        self._specs: dict[str, None] = {}
         self._stopping = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="taskline-private", daemon=True)
 
     def start(self) -> None:
-        """Start them all; they come up by themselves."""
+        """Start them all; they come up by themselves. Raises OSError if the system refuses."""
         with self._lock:
-            self._processes = [self._spawn() for _ in range(self._count)]
+            for _ in range(self._count):
+                self._workers.append(self._spawn())
         self._guard.start()
 
     def offer(self, spec: str) -> None:
         """Have them all offer ``MODULE:NAME`` too, once. Any thread."""
-        if spec in self._known:
+        if spec in self._specs:
             return
         with self._lock:
-            if spec in self._known:
-                return
-            self._known.add(spec)
-            self._specs.append(spec)
-            for process in self._processes:
-                _tell(process, [spec])
+            if spec not in self._specs:
+                self._specs[spec] = None
+                for worker in self._workers:
+                    worker.tell([spec])
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """Close their standard input, wait for their end, kill who has not ended in time."""
+        until = time.monotonic() + timeout
         self._stopping.set()
         if self._guard.ident is not None:
             self._guard.join(timeout)
         with self._lock:
-            for process in self._processes:
-                _close(process)
-            for process in self._processes:
-                try:
-                    process.wait(timeout)
-                except subprocess.TimeoutExpired:
-                    logger.warning("private worker %d did not end in time; killed", process.pid)
-                    process.kill()
-                    process.wait()
-            self._processes = []
+            for worker in self._workers:
+                worker.close()
+            for worker in self._workers:
+                worker.end(until)
+            self._workers = []
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> _Worker:
         home = str(Path(__file__).resolve().parent.parent)
         arguments = [json.dumps([home, _import_path()]), *self._arguments]
-        process: subprocess.Popen[Any] = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, *arguments],
+            bufsize=0,
             stdin=subprocess.PIPE,
             env=self._environment,
             start_new_session=True,  # Ctrl-C is for us; their end is the end of their input
         )
-        _tell(process, self._specs)
-        return process
+        worker = _Worker(process)
+        worker.tell(self._specs)
+        return worker
 
     def _watch(self) -> None:
         backoff = Backoff()
         while not self._stopping.wait(LOOK):
             with self._lock:
-                dead = [process for process in self._processes if process.poll() is not None]
-            for process in dead:
-                if process.returncode in HOPELESS:
-                    self._give_up(process)
+                for worker in self._workers:
+                    worker.tell()
+                dead = [worker for worker in self._workers if worker.process.poll() is not None]
+            for worker in dead:
+                if worker.process.returncode in HOPELESS:
+                    self._give_up(worker.process)
                     return
+                if time.monotonic() - worker.since > STEADY:
+                    backoff.reset()
                 wait = backoff.next()
                 logger.error(
                     "private worker %d ended with %d; another starts in %.1f s",
-                    process.pid,
-                    process.returncode,
+                    worker.process.pid,
+                    worker.process.returncode,
                     wait,
                 )
                 if self._stopping.wait(wait):
                     return
-                _close(process)
-                with self._lock:
-                    self._processes[self._processes.index(process)] = self._spawn()
-            if not dead:
-                backoff.reset()
+                self._replace(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        with self._lock:
+            try:
+                self._workers[self._workers.index(worker)] = self._spawn()
+            except OSError:  # no memory, too many processes: another try at the next look
+                logger.exception("no private worker could be started")
+            else:
+                worker.close()
 
     def _give_up(self, process: subprocess.Popen[bytes]) -> None:
         why = HOPELESS[process.returncode]
@@ -140,23 +152,44 @@ class PrivateWorkers:
         self._on_hopeless(f"the executor's private workers ended: {why}, see their output above")
 
 
+class _Worker:
+    """One of them. Its pipe never blocks us: a worker that still starts does not read yet."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        self.process = process
+        #: When it was started, on the monotonic clock.
+        self.since = time.monotonic()
+        self._stdin = process.stdin
+        self._untold = bytearray()
+        os.set_blocking(self._stdin.fileno(), False)
+
+    def tell(self, specs: Iterable[str] = ()) -> None:
+        """Write these, and what its pipe did not take before."""
+        self._untold += "".join(f"{spec}\n" for spec in specs).encode()
+        try:
+            while self._untold:
+                del self._untold[: os.write(self._stdin.fileno(), self._untold)]
+        except BlockingIOError:
+            pass  # at the next look
+        except (OSError, ValueError):  # a broken pipe, or closed by us
+            self._untold.clear()
+            logger.debug("private worker %d is gone; its successor is told", self.process.pid)
+
+    def close(self) -> None:
+        """Close its standard input, by which it knows that it is over."""
+        self._stdin.close()
+
+    def end(self, until: float) -> None:
+        """Wait for its end; after ``until``, on the monotonic clock, kill it."""
+        try:
+            self.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            logger.warning("private worker %d did not end in time; killed", self.process.pid)
+            self.process.kill()
+            self.process.wait()
+
+
 def _import_path() -> list[str]:
     """Our import path, with the current folder written out: the child may not be where we are."""
     return [entry or str(Path.cwd()) for entry in sys.path]
-
-
-def _tell(process: subprocess.Popen[bytes], specs: Iterable[str]) -> None:
-    try:
-        assert process.stdin is not None
-        process.stdin.write("".join(f"{spec}\n" for spec in specs).encode())
-        process.stdin.flush()
-    except OSError:
-        logger.debug("private worker %d is gone; its successor will be told", process.pid)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    try:
-        if process.stdin is not None:
-            process.stdin.close()
-    except OSError:
-        logger.debug("private worker %d was gone already", process.pid)

@@ -1,4 +1,4 @@
-"""The threads put together: what is refused before they start, how they end, what they are asked."""
+"""The threads put together: what is refused before they start, how they end, what they know."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_stop_may_be_called_twice_and_fails_what_is_open(room: Room) -> None:
 
 
 def test_busy_private_workers_are_waited_for_and_idle_ones_are_not() -> None:
-    """They learn what more to offer between two tasks: a new function waits as long as they work."""
+    """They learn what more to offer between two tasks: a new function waits while they work."""
     private = "private.me"
     ledger = Ledger(EXECUTOR, EXCHANGE, (private, TOPIC), private=private)
     ledger.consuming(0.0)

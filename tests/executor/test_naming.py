@@ -77,7 +77,7 @@ def replaced() -> None:
 first_replaced = replaced
 
 
-def replaced() -> None:  # type: ignore[no-redef]  # noqa: F811 - that is the case
+def replaced() -> None:  # type: ignore[no-redef]
     """The second."""
 
 
@@ -95,9 +95,7 @@ def replaced() -> None:  # type: ignore[no-redef]  # noqa: F811 - that is the ca
         (tasks.cached, "tests.samples.tasks.cached", "tests.samples.tasks:cached"),
     ],
 )
-def test_a_function_is_named_after_where_it_is_defined(
-    function: Any, name: str, spec: str
-) -> None:
+def test_a_function_is_named_after_where_it_is_defined(function: Any, name: str, spec: str) -> None:
     callee = naming.describe(function)
     assert (callee.name, callee.spec) == (name, spec)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import math
 import operator
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,13 @@ from pathlib import Path
 import pytest
 
 from executor import Executor
-from protocol.errors import ExecutorClosed, SignatureMismatch, UnnameableTask, ValueRefused
+from protocol.errors import (
+    ExecutorClosed,
+    SignatureMismatch,
+    TaskFailed,
+    UnnameableTask,
+    ValueRefused,
+)
 
 DEADLINE = 30.0  # seconds
 
@@ -173,3 +181,196 @@ def test_shutdown_can_cancel_what_has_not_been_sent(tmp_path: Path) -> None:
     futures = [executor.submit("nobody.offers.this") for _ in range(10)]
     executor.shutdown(wait=True, cancel_futures=True)
     assert all(future.cancelled() for future in futures)
+
+
+# -- the rest of what the documentation of concurrent.futures says
+
+
+def test_map_ends_with_the_shortest_of_its_arguments(pool: concurrent.futures.Executor) -> None:
+    """Like ``zip``; nothing to do is no error, and ``chunksize`` is taken and of no consequence."""
+    assert list(pool.map(operator.mul, [1, 2, 3, 4], [10, 20], timeout=DEADLINE)) == [10, 40]
+    assert list(pool.map(abs, [])) == []
+    assert list(pool.map(abs, iter([-1, -2]), chunksize=10)) == [1, 2]
+
+
+def test_map_submits_at_once_and_not_when_it_is_read(pool: concurrent.futures.Executor) -> None:
+    """The arguments are used up before the first result is asked for."""
+    source = iter(range(5))
+    results = pool.map(abs, source)
+    assert next(source, None) is None
+    assert list(results) == [0, 1, 2, 3, 4]
+
+
+def test_map_cancels_what_is_left_when_it_is_given_up(tmp_path: Path) -> None:
+    """Nobody offers it: without the cancelling, leaving the block would wait for a minute."""
+    began = time.monotonic()
+    with Executor(f"local://{tmp_path}/broker") as executor:
+        with pytest.raises(concurrent.futures.TimeoutError):
+            list(executor.map(abs, range(100), timeout=0.1))
+        abandoned = executor.map(abs, range(100))
+        with pytest.raises(concurrent.futures.TimeoutError):
+            next(executor.map(abs, [1], timeout=0))
+        threading.Timer(0.1, lambda: executor.shutdown(wait=False, cancel_futures=True)).start()
+        with pytest.raises(concurrent.futures.CancelledError):
+            next(abandoned)
+    assert time.monotonic() - began < DEADLINE
+
+
+def test_leaving_the_block_waits_for_what_is_open(pool: concurrent.futures.Executor) -> None:
+    """Also where an exception leaves it, which is passed on."""
+    futures: list[concurrent.futures.Future[None]] = []
+
+    def leave() -> None:
+        assert isinstance(pool, Executor)
+        with pool.options() as inner:
+            futures.extend(inner.submit(time.sleep, 0.05) for _ in range(6))
+            raise LookupError("on the way out")
+
+    with pytest.raises(LookupError, match="on the way out"):
+        leave()
+    assert [future.done() for future in futures] == [True] * 6
+
+
+def test_a_thousand_small_calls(pool: concurrent.futures.Executor) -> None:
+    """All at once, in whatever order they end."""
+    futures = {pool.submit(operator.add, n, 1): n for n in range(1000)}
+    for future in concurrent.futures.as_completed(futures, timeout=DEADLINE):
+        assert future.result() == futures[future] + 1
+
+
+def test_wait_gives_up_after_its_timeout_and_says_what_is_done(
+    pool: concurrent.futures.Executor,
+) -> None:
+    """``FIRST_COMPLETED`` returns with the first."""
+    quick, slow = pool.submit(abs, -1), pool.submit(time.sleep, 1)
+    done, not_done = concurrent.futures.wait(
+        [quick, slow], timeout=DEADLINE, return_when=concurrent.futures.FIRST_COMPLETED
+    )
+    assert (done, not_done) == ({quick}, {slow})
+    assert concurrent.futures.wait([quick, slow], timeout=0).not_done == {slow}
+    with pytest.raises(concurrent.futures.TimeoutError):
+        slow.result(timeout=0.01)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        slow.exception(timeout=0.01)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        list(concurrent.futures.as_completed([quick, slow], timeout=0.01))
+    assert slow.result(DEADLINE) is None
+    assert slow.exception() is None
+
+
+def test_as_completed_gives_each_future_once(pool: concurrent.futures.Executor) -> None:
+    """However often it was named."""
+    future = pool.submit(time.sleep, 0.05)
+    assert list(concurrent.futures.as_completed([future] * 5, timeout=DEADLINE)) == [future]
+
+
+def test_what_runs_cannot_be_cancelled(pool: concurrent.futures.Executor) -> None:
+    """It says so, and the result comes."""
+    future = pool.submit(time.sleep, 0.3)
+    others = [pool.submit(time.sleep, 0.05) for _ in range(2)]
+    concurrent.futures.wait(others, DEADLINE)  # they were sent after it
+    assert future.done() or future.running()
+    assert not future.cancel()
+    assert not future.cancelled()
+    assert future.result(DEADLINE) is None
+
+
+def test_a_callback_added_after_the_end_is_called_there_and_then(
+    pool: concurrent.futures.Executor,
+) -> None:
+    """On the thread that adds it."""
+    threads: list[threading.Thread] = []
+    future = pool.submit(abs, -1)
+    future.result(DEADLINE)
+    future.add_done_callback(lambda done: threads.append(threading.current_thread()))
+    assert threads == [threading.current_thread()]
+
+
+def test_a_cancelled_future_calls_back_and_raises(tmp_path: Path) -> None:
+    """``as_completed`` gives it like any other that is over."""
+    with Executor(f"local://{tmp_path}/broker") as executor:
+        called: list[object] = []
+        future = executor.submit(abs, -1)
+        future.add_done_callback(called.append)
+        assert future.cancel()
+        assert called == [future]
+        assert list(concurrent.futures.as_completed([future], timeout=DEADLINE)) == [future]
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.exception()
+
+
+def test_sys_exit_in_a_task_is_a_failure_and_not_ours(pool: concurrent.futures.Executor) -> None:
+    """The worker lives on, and so do we."""
+    error = pool.submit(sys.exit, 3).exception(DEADLINE)
+    assert isinstance(error, TaskFailed)
+    assert "SystemExit" in str(error)
+    assert pool.submit(abs, -1).result(DEADLINE) == 1
+
+
+# -- what the documentation of asyncio says
+
+
+def test_run_in_executor_takes_a_partial(pool: concurrent.futures.Executor) -> None:
+    """Which is how named arguments are passed there, says asyncio's documentation."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        call = functools.partial(sorted, [2, 3, 1], reverse=True)
+        return await loop.run_in_executor(pool, call)
+
+    assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == [3, 2, 1]
+
+
+def test_gather_gives_exceptions_among_results(pool: concurrent.futures.Executor) -> None:
+    """As themselves."""
+
+    async def main() -> list[object]:
+        loop = asyncio.get_running_loop()
+        calls = [loop.run_in_executor(pool, operator.truediv, 1, n) for n in (1, 0, 2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, error, last = asyncio.run(asyncio.wait_for(main(), DEADLINE))
+    assert (first, type(error), last) == (1.0, ZeroDivisionError, 0.5)
+
+
+def test_wait_for_gives_up_and_cancels_what_was_not_sent(tmp_path: Path) -> None:
+    """Nobody offers it; the future behind it is cancelled with the one that was awaited."""
+
+    async def main(executor: Executor) -> concurrent.futures.Future[int]:
+        future = executor.submit(abs, -1)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(future), 0.05)
+        return future
+
+    with Executor(f"local://{tmp_path}/broker") as executor:
+        assert asyncio.run(asyncio.wait_for(main(executor), DEADLINE)).cancelled()
+
+
+def test_wait_for_gives_up_on_what_runs_and_its_end_disturbs_nobody(
+    pool: concurrent.futures.Executor,
+) -> None:
+    """It runs on, as in a pool of threads, and the loop may be gone when it ends."""
+    running = pool.submit(time.sleep, 0.5)
+
+    async def main() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(running), 0.1)
+
+    asyncio.run(main())
+    assert concurrent.futures.wait([running], DEADLINE).done == {running}
+    assert pool.submit(abs, -1).result(DEADLINE) == 1
+
+
+def test_asyncio_keeps_its_default_executor_for_threads(pool: concurrent.futures.Executor) -> None:
+    """``set_default_executor`` takes only a pool of threads; hand ours to ``run_in_executor``."""
+    loop = asyncio.new_event_loop()
+    try:
+        if sys.version_info >= (3, 11):
+            with pytest.raises(TypeError):
+                loop.set_default_executor(pool)  # type: ignore[arg-type]
+        else:
+            with pytest.warns(DeprecationWarning, match="ThreadPoolExecutor"):
+                loop.set_default_executor(pool)
+            loop._default_executor = None  # or closing the loop would shut it down
+    finally:
+        loop.close()
