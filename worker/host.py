@@ -147,6 +147,7 @@ def _offer(channel: Channel, registry: Registry, spec: str) -> None:
         registry.load(spec)
     except TasksUnloadable as error:
         refusal = str(error)
+        registry.explain(spec, refusal)
     channel.send(dumps(["offers", spec, refusal]), *_on_offer(registry))
 
 

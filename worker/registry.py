@@ -107,6 +107,22 @@ class Registry:
         self._entries = merged  # replaced, not changed: another thread may be looking a task up
         self._left_out = {**self._left_out, **left_out}
 
+    def explain(self, spec: str, reason: str) -> None:
+        """Offer the name of a ``MODULE:NAME`` that cannot be loaded, as a task that says why.
+
+        So that who asked for it hears it as the failure of the call, and does not wait for
+        somebody else to offer it.
+        """
+
+        def cannot_be_loaded(*_args: Any, **_arguments: Any) -> None:
+            raise TasksUnloadable(reason)
+
+        module, colon, path = spec.partition(":")
+        name = f"{module}.{path}"
+        if colon and path != "*" and name not in self._entries:
+            entry = Entry(name, cannot_be_loaded, False, False, DEFAULT_VERSION, "")
+            self._entries = {**self._entries, name: entry}
+
     def find(self, name: str) -> Entry:
         """The task of this wire name. Raises :class:`UnknownTask` with the nearest names."""
         try:

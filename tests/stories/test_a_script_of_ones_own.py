@@ -318,3 +318,22 @@ def test_a_forked_child_ends_without_touching_the_workers(desk: Desk) -> None:
     )
     ran = desk.run("script.py")
     assert (ran.out.split(), ran.code) == (["1", "0", "True", "2"], 0), ran.err
+
+
+def test_a_function_that_only_the_script_has_is_told_so_within_seconds(desk: Desk) -> None:
+    """Defined under the guard, it is not there when a worker imports the file."""
+    desk.write(
+        shop="""
+        from executor import Executor
+
+        if __name__ == "__main__":
+            def price():
+                return 1
+
+            with Executor(URL, workers=2) as executor:
+                print(repr(executor.submit(price).exception(20)))
+        """
+    )
+    ran = desk.run("shop.py")
+    assert "TasksUnloadable" in ran.out
+    assert "shop has no 'price'" in ran.out

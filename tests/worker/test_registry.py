@@ -216,3 +216,14 @@ def test_a_keyword_is_accepted_by_name_or_by_the_rest() -> None:
     assert not accepts(lambda name, /: name, "name")
     assert not accepts(lambda *names: names, "names")
     assert not accepts(type, "name")
+
+
+def test_what_cannot_be_loaded_is_offered_as_a_task_that_says_why() -> None:
+    """Who asked for it hears it at once, instead of waiting for somebody else to offer it."""
+    registry = Registry()
+    registry.explain("tests.samples.tasks:nothing", "tests.samples.tasks has no 'nothing'")
+    registry.explain("tests.samples.tasks:*", "not the name of a task")
+    (entry,) = registry.entries
+    assert entry.name == "tests.samples.tasks.nothing"
+    with pytest.raises(TasksUnloadable, match="has no 'nothing'"):
+        entry.target(1, two=2)

@@ -382,12 +382,12 @@ class Crew:
             seat.unanswered.remove(spec)
         if spec not in self._more_specs or spec in self._accepted:
             return
+        self._accepted.add(spec)  # refused or not: each host that comes is to say the same of it
+        self._offers = offers
         if refusal is not None:
-            self._refused(spec, refusal)
-        else:
-            self._accepted.add(spec)
-            self._offers = offers
-            self._reports.append(Offers(offers, tuple(left_out)))
+            log.warning("cannot offer %s: %s", spec, refusal)
+            left_out = [refusal]
+        self._reports.append(Offers(offers, tuple(left_out)))
 
     def _refused(self, spec: str, why: str) -> None:
         if spec in self._more_specs:

@@ -127,6 +127,7 @@ class ThreadsPool:
             except TasksUnloadable as error:
                 log.warning("cannot offer %s: %s", spec, error)
                 refused = (str(error),)
+                self._registry.explain(spec, str(error))
             refused = refused or self._registry.left_out
             self._report([Offers(self._offers(), refused)])
 
