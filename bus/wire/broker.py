@@ -17,11 +17,11 @@ from typing import Any
 
 import kombu
 
+from bus.wire.outgoing import Undeliverable, is_final, properties_of
+from bus.wire.unopened import keep_closed
 from bus.wire.urls import BrokerUrl
 from protocol import topology
-from protocol.envelope import HEADER
 from protocol.errors import BrokerError, BrokerUnavailable
-from protocol.messages import CONTENT_ENCODING, CONTENT_TYPE
 from protocol.parcel import Parcel
 
 logger = logging.getLogger("taskline.bus.wire.broker")
@@ -32,7 +32,6 @@ CONFIRM_TIMEOUT = 10.0  # seconds in which a broker must have taken a list
 PREFETCH = 500  # deliveries under way to one consumer; unset is unbounded client memory on AMQP
 MOST_AT_ONCE = 500  # deliveries handed over in one list
 _NO_WAIT = 0.0001  # seconds; "what is there": nought means "for ever" to kombu's virtual transports
-_PERSISTENT = 2  # AMQP delivery_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +91,10 @@ class Broker:
         try:
             # A single try: how long to go on trying is the decision of who opens.
             connection.ensure_connection(
-                max_retries=1, interval_start=0, reraise_as_library_errors=False
+                max_retries=0, interval_start=0, reraise_as_library_errors=False
             )
             self._channel = connection.channel()
+            keep_closed(self._channel)
         except Exception as error:
             _quietly(connection.release)
             raise BrokerUnavailable(
@@ -155,44 +155,35 @@ class Broker:
     def publish(self, parcels: Sequence[Parcel]) -> None:
         """Publish a list, in order; returns when the broker has taken all of it.
 
-        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. After an
-        error nobody knows which of them arrived: whoever sends again must be talking to peers that
-        expect a message twice, as all of ours do.
+        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. Raises
+        ``Undeliverable`` for what will never be taken: before anything is sent if it names a
+        parcel. After any other error nobody knows which of them arrived: whoever sends again must
+        be talking to peers that expect a message twice, as all of ours do.
         """
+        ready = [(parcel, properties_of(parcel)) for parcel in parcels]
+        try:
+            self._publish(ready)
+        except Exception as error:
+            if is_final(error):
+                raise Undeliverable(f"{type(error).__name__}: {error}") from error
+            raise
+
+    def _publish(self, ready: Sequence[tuple[Parcel, dict[str, Any]]]) -> None:
         if self._producer is None:
             self._producer = kombu.Producer(self._open_channel(), auto_declare=False)
             if self.url.kind == "amqp":
                 self._confirms = _Confirms(self._channel)
-        for parcel in parcels:
+        for parcel, _ in ready:
             if parcel.address.declare is not None:
                 self.declare(parcel.address.declare)
         producer = self._producer
         with producer.batch(MOST_AT_ONCE):
-            for parcel in parcels:
-                self._publish(producer, parcel)
+            for parcel, properties in ready:
+                producer.publish(parcel.body, **properties)
+                if self._confirms is not None:
+                    self._confirms.sent += 1
         if self._confirms is not None:
             self._confirms.wait(self._connection, time.monotonic() + CONFIRM_TIMEOUT)
-
-    def _publish(self, producer: kombu.Producer, parcel: Parcel) -> None:
-        envelope = parcel.envelope
-        properties = {"type": envelope.kind}
-        if envelope.reply_to is not None:
-            properties["reply_to"] = envelope.reply_to
-        if envelope.correlation_id is not None:
-            properties["correlation_id"] = envelope.correlation_id
-        header = envelope.header
-        producer.publish(
-            parcel.body,
-            exchange=parcel.address.exchange,
-            routing_key=parcel.address.routing_key,
-            content_type=CONTENT_TYPE,
-            content_encoding=CONTENT_ENCODING,
-            delivery_mode=_PERSISTENT,
-            headers={} if header is None else {HEADER: header.to_text()},
-            **properties,
-        )
-        if self._confirms is not None:
-            self._confirms.sent += 1
 
     # consuming ------------------------------------------------------------------------------------
 
@@ -203,6 +194,9 @@ class Broker:
             self._open_channel(),
             queues=[self._entity(queue) for queue in queues],
             on_message=self._on_message,
+            # What the library cannot read is delivered as well: raised out of a drain, it would end
+            # the connection, go back to the front of its queue, and end the next one.
+            on_decode_error=lambda message, _: self._on_message(message),
             auto_declare=False,
             prefetch_count=PREFETCH,
         )

@@ -43,7 +43,8 @@ class Parser(argparse.ArgumentParser):
             value = environ.get(self._variable(action))
             if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
                 continue
-            said += [f"{flag}={part}" for part in (value.split(",") if several else [value])]
+            parts = [part.strip() for part in value.split(",")] if several else [value]
+            said += [f"{flag}={part}" for part in parts if part]
         # Intermixed: further words of a list may come after an option as well.
         return self.parse_intermixed_args([*said, *argv])
 

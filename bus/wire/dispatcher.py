@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bus.wire.broker import Delivery
+from bus.wire.unopened import COMPRESSION
 from protocol import envelope, messages
 from protocol.envelope import HEADER
 from protocol.errors import MessageRefused
@@ -23,6 +24,7 @@ logger = logging.getLogger("taskline.bus.wire.dispatcher")
 QUIET = 60.0  # seconds between two log lines about the same reason and peer
 MAX_REMEMBERED = 1000  # pairs of (reason, peer) whose last log line is remembered
 _MAX_PEER: Final = 64
+_MAX_SHOWN: Final = 200
 
 
 class Dispatcher:
@@ -46,17 +48,17 @@ class Dispatcher:
         reply_to = properties.get("reply_to")
         correlation_id = properties.get("correlation_id")
         try:
-            if message.errors:
-                raise MessageRefused("compression", "a compressed body that cannot be opened")
-            if message.content_type != messages.CONTENT_TYPE:
-                found = str(message.content_type)[:60]
-                raise MessageRefused(
-                    "content_type", f"content type {found!r}, not {messages.CONTENT_TYPE}"
-                )
             headers = message.headers
-            header = headers.get(HEADER) if isinstance(headers, dict) else None
+            if headers.get(COMPRESSION):
+                raise MessageRefused("compression", "a compressed body, which is not opened")
+            if message.errors:
+                raise MessageRefused("unreadable", _shown(message.errors[0][1]))
+            if message.content_type != messages.CONTENT_TYPE:
+                said = message.content_type
+                found = "no content type" if said is None else f"{str(said)[:60]!r}"
+                raise MessageRefused("content_type", f"{found}, not {messages.CONTENT_TYPE}")
             around = envelope.parse(
-                kind, reply_to, correlation_id, header, at_worker=self._at_worker
+                kind, reply_to, correlation_id, headers.get(HEADER), at_worker=self._at_worker
             )
             body = messages.decode(around.kind, message.body, at_worker=self._at_worker)
         except MessageRefused as refusal:
@@ -90,6 +92,11 @@ class Dispatcher:
         self._logged[key] = (now, 0)
         if len(self._logged) > MAX_REMEMBERED:
             del self._logged[next(iter(self._logged))]  # the one not touched for longest
+
+
+def _shown(error: object) -> str:
+    text = f"{type(error).__name__}: {error}"[:_MAX_SHOWN]
+    return text if text.isprintable() else ascii(text)
 
 
 def _text(value: object) -> str | None:

@@ -60,14 +60,14 @@ class Listener:
         """Begin; returns when the queues are declared and consumed.
 
         Raises ``BrokerUnavailable`` with the last error if that does not come about in ``timeout``
-        seconds; it has ended then.
+        seconds; it has ended then, which takes as long as the try that is under way.
         """
         if self._thread.ident is None:
             self._thread.start()
         if not self._ready.wait(timeout):
             self.stop()
             raise BrokerUnavailable(
-                f"not connected after {timeout:.0f} s: {self._first_error or 'no answer'}"
+                f"not connected after {timeout:g} s: {self._first_error or 'no answer'}"
             ) from self._first_error
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
@@ -82,13 +82,10 @@ class Listener:
             try:
                 self._broker.open()
                 self._broker.consume(self._queues)
-                backoff.reset()
                 self._ready.set()
                 self._on_consuming()
-                self._listen()
-            except (
-                Exception
-            ) as error:  # an odd message can raise anything out of a virtual transport
+                self._listen(backoff)
+            except Exception as error:  # a virtual transport can raise anything
                 if not self._ready.is_set():
                     self._first_error = (
                         error if isinstance(error, BrokerError) else BrokerError(str(error))
@@ -105,13 +102,14 @@ class Listener:
                 self._stopping.wait(wait)
         self._end()
 
-    def _listen(self) -> None:
+    def _listen(self, backoff: Backoff) -> None:
         broker, sort, deliver = self._broker, self._dispatcher.sort, self._deliver
         while not self._stopping.is_set():
             deliveries = broker.drain(DRAIN)
             if deliveries:
                 deliver(sort(deliveries))
                 broker.settle(deliveries)
+            backoff.reset()  # only now: what ends each connection at once must not do it often
 
     def _end(self) -> None:
         try:

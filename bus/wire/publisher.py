@@ -3,17 +3,22 @@
 It owns one connection. It never waits for a list to fill: what has gathered while the last list was
 on its way is the next list. When the broker goes away, the list that failed is sent again on a new
 connection until it is taken; peers expect to hear a thing twice.
+
+A message that is never taken must not keep the others waiting: a list in which there is one is sent
+one by one, and the one that is refused alone, again and again, is dropped.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterable
 
 from bus.wire.backoff import Backoff
 from bus.wire.broker import MOST_AT_ONCE, Broker
 from bus.wire.mailbox import Mailbox
+from bus.wire.outgoing import Undeliverable
 from bus.wire.urls import BrokerUrl
 from protocol.parcel import Parcel
 
@@ -21,6 +26,7 @@ logger = logging.getLogger("taskline.bus.wire.publisher")
 
 FLUSH_TIMEOUT = 5.0  # seconds in which what is queued should leave when we stop
 IDLE = 5.0  # seconds between two looks at an idle connection's heartbeats
+MOST_REFUSALS = 3  # of one message, sent alone, each on a connection of its own
 
 
 class Publisher:
@@ -28,6 +34,8 @@ class Publisher:
 
     def __init__(self, url: BrokerUrl, *, name: str) -> None:
         self._broker = Broker(url)
+        #: How many messages were dropped because they can never be sent. May be read by any thread.
+        self.dropped = 0
         self._outbox: Mailbox[Parcel | threading.Event] = Mailbox()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -66,8 +74,8 @@ class Publisher:
         while not self._stopping.is_set():
             items = self._outbox.take(IDLE, most=MOST_AT_ONCE)
             parcels = [item for item in items if isinstance(item, Parcel)]
-            if parcels:
-                self._send(parcels, backoff)
+            if parcels and not self._send(parcels, backoff):
+                break  # stopped: who waits for the rest is not told that it has left
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
@@ -75,27 +83,62 @@ class Publisher:
                 self._keep_alive()
         self._broker.close()
 
-    def _send(self, parcels: list[Parcel], backoff: Backoff) -> None:
-        while not self._stopping.is_set():
+    def _send(self, parcels: list[Parcel], backoff: Backoff) -> bool:
+        """Send these, but what is refused for good; False if it was stopped before."""
+        waiting = deque(parcels)
+        one_by_one = False
+        refusals = 0
+        while waiting and not self._stopping.is_set():
+            now = [waiting[0]] if one_by_one else list(waiting)
             try:
                 if not self._broker.is_open:
                     self._broker.open()
-                self._broker.publish(parcels)
-            except Exception as error:  # whatever it was, the list has not been taken
-                wait = backoff.next()
-                logger.warning(
-                    "sending %d messages to %s failed (%s: %s); again in %.1f s",
-                    len(parcels),
-                    self._broker.url.shown,
-                    type(error).__name__,
-                    error,
-                    wait,
-                )
+                self._broker.publish(now)
+            except Undeliverable as refusal:
+                if refusal.parcel is not None:  # nothing was sent
+                    self._drop(refusal.parcel, refusal)
+                    waiting.remove(refusal.parcel)
+                    continue
                 self._broker.close()
-                self._stopping.wait(wait)
+                refusals = refusals + 1 if one_by_one else 0
+                one_by_one = True
+                if refusals == MOST_REFUSALS:
+                    self._drop(waiting.popleft(), refusal)
+                    refusals = 0
+                elif refusals:
+                    self._wait(len(now), refusal, backoff)
+            except Exception as error:  # whatever it was, the list has not been taken
+                self._broker.close()
+                self._wait(len(now), error, backoff)
             else:
                 backoff.reset()
-                return
+                refusals = 0
+                for _ in now:
+                    waiting.popleft()
+        return not waiting
+
+    def _wait(self, count: int, error: Exception, backoff: Backoff) -> None:
+        wait = backoff.next()
+        logger.warning(
+            "sending %d messages to %s failed (%s: %s); again in %.1f s",
+            count,
+            self._broker.url.shown,
+            type(error).__name__,
+            error,
+            wait,
+        )
+        self._stopping.wait(wait)
+
+    def _drop(self, parcel: Parcel, refusal: Undeliverable) -> None:
+        self.dropped += 1
+        logger.error(
+            "dropped a message that can never be sent: %s %s to %s, %d bytes: %s",
+            parcel.envelope.kind,
+            parcel.envelope.correlation_id,
+            parcel.address.routing_key or parcel.address.exchange,
+            len(parcel.body),
+            refusal,
+        )
 
     def _keep_alive(self) -> None:
         try:

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from kombu.utils.url import maybe_sanitize_url
+from kombu.utils.url import sanitize_url
 
 from protocol.errors import ConfigurationError
 
@@ -36,6 +36,10 @@ GUARANTEES: Final = {
     ),
     "amqp": "durable queues, persistent messages, publisher confirms",
 }
+
+_ESCAPED: Final = (
+    "in a user name or password write each of / ? # [ ] @ : % as %2F %3F %23 %5B %5D %40 %3A %25"
+)
 
 _OURS: Final = "bus.wire.transports.{}:Transport"
 _SCHEMES: Final = {"redis": "redis", "amqp": "amqp", "pyamqp": "amqp"}
@@ -98,28 +102,44 @@ def parse_url(url: str | None, transport_options: Mapping[str, Any] | None = Non
     Raises ``ConfigurationError`` for what no broker of ours answers to.
     """
     given = dict(transport_options or {})
-    parts = urlsplit(url or "local://")
+    try:
+        parts = urlsplit(url or "local://")
+    except ValueError:  # its words may hold the password
+        raise ConfigurationError(f"the broker's URL cannot be read: {_ESCAPED}") from None
     if parts.scheme == "local":
-        return _local(url or "local://", given)
+        return _local(parts, given)
     if parts.scheme == "memory":
         return BrokerUrl("memory", "memory://", "memory://", _OURS.format("memory"), given, given)
     kind = _SCHEMES.get(parts.scheme)
     if kind is None or url is None:
+        # The rest is not repeated: there may be a password in it, and who knows where.
         raise ConfigurationError(
-            f"no broker is known for the URL {maybe_sanitize_url(url)!r}: it begins with "
-            f"{parts.scheme or 'no scheme'!r}; use local://[/path], memory://, redis:// or amqp://"
+            f"no broker is known for a URL that begins with {parts.scheme or 'no scheme'!r}; use "
+            "local://[/path], memory://, redis:// or amqp://"
         )
-    if kind == "amqp":
-        return BrokerUrl(kind, url, maybe_sanitize_url(url), None, given, given)
-    options = {**_REDIS_OPTIONS, **given}
-    return BrokerUrl(kind, url, maybe_sanitize_url(url), _OURS.format(kind), options, given)
+    _check_server(parts)
+    shown = sanitize_url(url).partition("?")[0]
+    options = {**_REDIS_OPTIONS, **given} if kind == "redis" else given
+    return BrokerUrl(kind, url, shown, _OURS.format(kind), options, given)
 
 
-def _local(url: str, given: dict[str, Any]) -> BrokerUrl:
-    parts = urlsplit(url)
+def _check_server(parts: SplitResult) -> None:
+    """What is not escaped is cut in the wrong place, and half a password taken for a port."""
+    try:
+        is_cut_well = parts.port is None or parts.port > 0
+    except ValueError:
+        is_cut_well = False
+    if not is_cut_well or parts.fragment or "@" in parts.path or "@" in parts.query:
+        raise ConfigurationError(
+            f"the {parts.scheme}:// URL cannot be read: name one server, with a port from 1 to "
+            f"65535 if any; {_ESCAPED}"
+        )
+
+
+def _local(parts: SplitResult, given: dict[str, Any]) -> BrokerUrl:
     if parts.netloc:
         raise ConfigurationError(
-            f"the local broker's URL {url!r} names a host, {parts.netloc!r}: it lives on this "
+            f"the local broker's URL names a host, {parts.hostname or ''!r}: it lives on this "
             "machine only; write local:///absolute/path"
         )
     path = Path(unquote(parts.path)) if parts.path not in ("", "/") else default_path()
@@ -127,7 +147,7 @@ def _local(url: str, given: dict[str, Any]) -> BrokerUrl:
     unknown = sorted(set(query) - {"sync"})
     if unknown:
         raise ConfigurationError(
-            f"the local broker's URL {url!r} has an option it does not know, {unknown[0]!r}; "
+            f"the local broker's URL has an option it does not know, {unknown[0]!r}; "
             "it knows ?sync=normal and ?sync=full"
         )
     options = {"path": str(path), **query, **given}

@@ -1,0 +1,282 @@
+"""Whether a delivery is a message of the protocol: decided for anything a peer can send."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from kombu.message import Message
+
+from bus.wire import Dispatcher
+from bus.wire.broker import Delivery
+from bus.wire.dispatcher import MAX_REMEMBERED, QUIET
+from bus.wire.unopened import keep_closed
+from protocol import envelope, messages
+from protocol.envelope import HEADER, Header
+from protocol.messages import Answer, Question, Request, Response
+from protocol.parcel import Received, Refused
+
+LOGGER = "taskline.bus.wire.dispatcher"
+REQUEST = messages.encode(Request("m.task", arguments={"x": 1}))
+ABOUT = {"type": "REQUEST", "reply_to": "peer", "correlation_id": "c-1"}
+
+
+class _Channel:
+    """As much of a kombu channel as has to do with making messages: each has a class of its own."""
+
+    class Message(Message):
+        """A transport's."""
+
+
+def delivery(
+    body: Any = REQUEST,
+    *,
+    content_type: Any = "application/json",
+    content_encoding: Any = "utf-8",
+    headers: Any = None,
+    **changes: Any,
+) -> Delivery:
+    """A good request, but for what is said otherwise; a property that is None is left out."""
+    properties = {name: value for name, value in {**ABOUT, **changes}.items() if value is not None}
+    channel = _Channel()
+    keep_closed(channel)
+    message = channel.Message(
+        body=body,
+        content_type=content_type,
+        content_encoding=content_encoding,
+        headers=headers,
+        properties=properties,
+        postencode="utf-8",
+    )
+    return Delivery(message)
+
+
+def refused(dispatcher: Dispatcher, bad: Delivery) -> Refused:
+    """What becomes of it, which must be a refusal."""
+    (found,) = dispatcher.sort([bad])
+    assert isinstance(found, Refused), found
+    return found
+
+
+def test_a_list_comes_out_in_its_order_good_and_bad() -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    found = dispatcher.sort(
+        [delivery(), delivery(b"{"), delivery(b"{}", type="NOTIFY"), delivery(type="NONE")]
+    )
+    assert [type(each) for each in found] == [Received, Refused, Received, Refused]
+    assert isinstance(found[0], Received)
+    assert found[0].message == Request("m.task", "m.task", arguments={"x": 1})
+    assert isinstance(found[2], Received)
+    assert found[2].message == Question()
+
+
+def test_a_body_may_come_as_bytes_text_or_a_view_of_them() -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    for body in (REQUEST, REQUEST.decode(), memoryview(REQUEST), bytearray(REQUEST)):
+        (found,) = dispatcher.sort([delivery(body)])
+        assert isinstance(found, Received)
+
+
+def test_our_header_comes_along() -> None:
+    header = Header(worker="w", boot="0" * 16, clock=7, tickets="1:1")
+    (found,) = Dispatcher(at_worker=False).sort(
+        [
+            delivery(
+                messages.encode(Response.running()),
+                type="RESPONSE",
+                headers={HEADER: header.to_text()},
+            )
+        ]
+    )
+    assert isinstance(found, Received)
+    assert found.envelope.header == header
+
+
+BAD_AT_WORKER: list[tuple[str, dict[str, Any]]] = [
+    ("no_type", {"type": None}),
+    ("unknown_type", {"type": "CELERY"}),
+    ("unknown_type", {"type": 7}),
+    ("unknown_type", {"type": ["REQUEST"]}),
+    ("unknown_type", {"type": {"a": 1}}),
+    ("unknown_type", {"type": ""}),
+    ("wrong_side", {"type": "RESPONSE"}),
+    ("wrong_side", {"type": "RELEASE"}),
+    ("no_reply_to", {"reply_to": None}),
+    ("no_reply_to", {"reply_to": ""}),
+    ("no_correlation_id", {"correlation_id": None}),
+    ("property", {"reply_to": "x" * 256}),
+    ("property", {"reply_to": b"\xff"}),
+    ("property", {"reply_to": {"a": 1}}),
+    ("property", {"correlation_id": 1.5}),
+    ("property", {"correlation_id": "\ud800"}),
+    ("content_type", {"content_type": None}),
+    ("content_type", {"content_type": "application/x-python-serialize"}),
+    ("content_type", {"content_type": "application/data"}),
+    ("content_type", {"content_type": "text/plain"}),
+    ("content_type", {"content_type": 5}),
+    ("content_type", {"content_type": "x" * 100_000}),
+    ("compression", {"headers": {"compression": "application/x-gzip"}}),
+    ("compression", {"headers": {"compression": "klingon"}}),
+    ("compression", {"headers": {"compression": 5}}),
+    ("unreadable", {"headers": "text"}),
+    ("unreadable", {"headers": [1]}),
+    ("unreadable", {"body": "\ud800"}),
+    ("header", {"headers": {HEADER: 5}}),
+    ("header", {"headers": {HEADER: {"v": 1}}}),
+    ("header", {"headers": {HEADER: "{"}}),
+    ("header", {"headers": {HEADER: "x" * 10_000}}),
+    ("header", {"headers": {HEADER: "[" * 2000}}),
+    ("schema", {"headers": {HEADER: "[]"}}),
+    ("schema", {"headers": {HEADER: '{"v": 0}'}}),
+    ("incomplete", {"headers": {HEADER: '{"v": 1}'}}),
+    ("json", {"body": None}),
+    ("json", {"body": b""}),
+    ("json", {"body": REQUEST[:-1]}),
+    ("json", {"body": b'"\xff\xfe"'}),
+    ("json", {"body": b"NaN"}),
+    ("json", {"body": b'{"arguments": {"x": NaN}}'}),
+    ("json", {"body": b"[" * 100_000}),
+    ("json", {"body": b"[" * 100_000 + b"]" * 100_000}),
+    ("json", {"body": 5}),
+    ("json", {"body": {"task_cls": "x"}}),
+    ("schema", {"body": b"[]"}),
+    ("schema", {"body": b"null"}),
+    ("schema", {"body": b"{}"}),
+    ("schema", {"body": b'{"x": 1}', "type": "NOTIFY"}),
+    ("schema", {"body": REQUEST.replace(b'"execute"', b'"explode"')}),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes"), BAD_AT_WORKER)
+def test_nonsense_at_a_worker_is_refused_and_counted_under_its_reason(
+    reason: str, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    found = refused(dispatcher, delivery(**changes))
+    assert found.reason == reason
+    assert dispatcher.refusals == {reason: 1}
+    (line,) = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+    assert reason in line
+    assert len(line) < 800
+    assert line.isprintable()
+
+
+BAD_AT_EXECUTOR: list[tuple[str, dict[str, Any]]] = [
+    ("wrong_side", {"type": "REQUEST"}),
+    ("no_correlation_id", {"type": "RESPONSE", "correlation_id": None}),
+    ("schema", {"type": "NOTIFY", "body": b"{}"}),
+    ("schema", {"type": "RESPONSE", "body": b'{"state": "DONE", "data": {}}'}),
+    ("schema", {"type": "RESPONSE", "body": b'{"state": "SUCCESS"}'}),
+    ("incomplete", {"type": "RELEASE", "body": b'{"items": []}'}),
+    (
+        "incomplete",
+        {
+            "type": "RESPONSE",
+            "body": b'{"state": "RUNNING", "data": {}}',
+            "headers": {HEADER: '{"v": 1, "w": "x"}'},
+        },
+    ),
+    (
+        "schema",
+        {
+            "type": "RELEASE",
+            "body": b'{"items": 1}',
+            "headers": {HEADER: '{"v": 1, "b": "0123456789abcdef", "ck": 1}'},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes"), BAD_AT_EXECUTOR)
+def test_nonsense_at_an_executor_is_refused_and_counted_under_its_reason(
+    reason: str, changes: dict[str, Any]
+) -> None:
+    dispatcher = Dispatcher(at_worker=False)
+    assert refused(dispatcher, delivery(**changes)).reason == reason
+    assert dispatcher.refusals == {reason: 1}
+
+
+def test_a_workers_answer_is_read_at_an_executor() -> None:
+    body = json.dumps({"topic": "t", "tasks": ["a", "b"]}).encode()
+    (found,) = Dispatcher(at_worker=False).sort([delivery(body, type="NOTIFY", reply_to=None)])
+    assert isinstance(found, Received)
+    assert found.message == Answer("t", ("a", "b"))
+
+
+def test_a_refusal_says_whom_to_answer_as_far_as_it_could_be_read() -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    found = refused(dispatcher, delivery(b"{"))
+    assert (found.kind, found.reply_to, found.correlation_id) == ("REQUEST", "peer", "c-1")
+    found = refused(dispatcher, delivery(type=5, reply_to=b"x", correlation_id="x" * 300))
+    assert (found.kind, found.reply_to, found.correlation_id) == (None, None, None)
+
+
+def test_a_compressed_body_is_not_opened() -> None:
+    bad = delivery(b"not even compressed", headers={"compression": "application/x-gzip"})
+    assert bad.message.body == b"not even compressed"
+    assert refused(Dispatcher(at_worker=True), bad).reason == "compression"
+
+
+def test_it_is_logged_once_a_minute_for_each_reason_and_peer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 100.0
+    dispatcher = Dispatcher(at_worker=True, clock=lambda: now)
+
+    def lines() -> list[str]:
+        found = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+        caplog.clear()
+        return found
+
+    dispatcher.sort([delivery(b"{")] * 3)
+    (line,) = lines()
+    assert line.startswith("refused a message from 'peer': json: ")
+    assert "more like it" not in line
+
+    dispatcher.sort([delivery(b"[]"), delivery(b"{", reply_to="other"), delivery(b"{")])
+    schema, other = lines()  # another reason, another peer; the same is quiet
+    assert "schema" in schema
+    assert "'other'" in other
+
+    now += QUIET - 0.1
+    dispatcher.sort([delivery(b"{")])
+    assert lines() == []
+    now += 0.2
+    dispatcher.sort([delivery(b"{")] * 2)
+    (line,) = lines()
+    assert line.endswith("(4 more like it since the last line)")
+
+    now += QUIET
+    dispatcher.sort([delivery(b"{")])
+    (line,) = lines()
+    assert line.endswith("(1 more like it since the last line)")
+    assert dispatcher.refusals == {"json": 9, "schema": 1}
+
+
+def test_who_does_not_say_his_name_is_one_peer(caplog: pytest.LogCaptureFixture) -> None:
+    Dispatcher(at_worker=True).sort(
+        [delivery(type=None, reply_to=None), delivery(type=None, reply_to=5)]
+    )
+    (record,) = caplog.records
+    assert "from an unknown peer" in record.getMessage()
+
+
+def test_a_peers_name_cannot_forge_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    Dispatcher(at_worker=True).sort([delivery(b"{", reply_to="x\nERROR forged \x1b[31m")])
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+
+
+def test_the_peers_remembered_for_the_log_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, LOGGER)
+    dispatcher = Dispatcher(at_worker=True)
+    dispatcher.sort([delivery(b"{", reply_to=f"peer-{n}") for n in range(MAX_REMEMBERED + 50)])
+    assert len(dispatcher._logged) == MAX_REMEMBERED
+    assert dispatcher.refusals == {"json": MAX_REMEMBERED + 50}
+
+
+def test_the_kinds_of_the_protocol_are_all_looked_at() -> None:
+    """A kind added to the protocol needs its place in the tables above."""
+    assert envelope.KINDS == ("NOTIFY", "REQUEST", "RESPONSE", "RELEASE")
