@@ -231,6 +231,13 @@ class Directory:
             self._drop(peer)
         return gone
 
+    def drop(self, name: str) -> list[Peer]:
+        """Drop the native workers of this name, of whom it is known that they have ended."""
+        gone = [peer for peer in self._peers.values() if peer.is_native and peer.name == name]
+        for peer in gone:
+            self._drop(peer)
+        return gone
+
     def _find(self, dialect: Dialect, key: str) -> Peer | None:
         return self._peers.get((dialect, key)) or self._forgotten.get((dialect, key))
 

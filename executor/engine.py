@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from bus.wire import Dispatcher, Listener, Publisher, parse_url
 from executor.deliverer import Deliverer
-from executor.keeper import Ask, Consuming, Heard, Hopeless, Keeper, Open, Withdrawn
+from executor.keeper import Ask, Consuming, Gone, Heard, Hopeless, Keeper, Open, Withdrawn
 from executor.ledger import Ledger
 from executor.private import PrivateWorkers
 from executor.request import Order
@@ -173,6 +173,8 @@ class Engine:
         counted = self._ask(lambda ledger, now: dict(ledger.counts))
         for reason, number in self._dispatcher.refusals.items():
             counted[f"refused_{reason}"] = number
+        if self._publisher.dropped:
+            counted["dropped_unsendable"] = self._publisher.dropped
         return counted
 
     def wait_for_workers(self, count: int, timeout: float) -> list[WorkerInfo]:
@@ -318,6 +320,8 @@ class Engine:
             count,
             arguments,
             {"TASKLINE_URL": self.broker.url},
+            name=f"private-{self.id[:16]}",
+            on_end=lambda name: self._keeper.put(Gone(name)),
             on_hopeless=lambda reason: self._keeper.put(Hopeless(reason)),
         )
 

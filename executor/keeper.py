@@ -51,6 +51,13 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """From the private workers' guard: the process of this worker has ended."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hopeless:
     """From the private workers' guard: they cannot work, for this reason."""
 
@@ -69,7 +76,7 @@ class Stop:
     """From the engine: end."""
 
 
-Input = Order | Heard | Consuming | Withdrawn | Hopeless | Ask | Stop
+Input = Order | Heard | Consuming | Withdrawn | Gone | Hopeless | Ask | Stop
 
 
 @dataclass(slots=True)
@@ -164,6 +171,8 @@ class Keeper:
                 item.question(ledger, now)
             elif isinstance(item, Consuming):
                 effects += ledger.consuming(now)
+            elif isinstance(item, Gone):
+                effects += ledger.gone(item.worker, now)
             elif isinstance(item, Hopeless):
                 effects += ledger.hopeless(item.reason, now)
             else:

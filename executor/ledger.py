@@ -164,6 +164,15 @@ class Ledger:
             effects += self._fill(now)
         return effects
 
+    def gone(self, worker: str, now: float) -> list[Effect]:
+        """The process of the native worker of this name has ended: no need to wait for a lease."""
+        effects: list[Effect] = []
+        for peer in self.directory.drop(worker):
+            self._lost(peer, effects, now)
+        self._lanes.note_offers(now)
+        self._count_crowd(effects)
+        return effects + self._fill(now)
+
     def hopeless(self, reason: str, now: float) -> list[Effect]:
         """The private workers cannot work: what nobody else offers ends now, and from now on."""
         self._hopeless = reason

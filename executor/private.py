@@ -8,6 +8,7 @@ that says by its exit code that it cannot work is not, and the executor is told.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -50,12 +51,19 @@ class PrivateWorkers:
         count: int,
         arguments: Iterable[str],
         environment: Mapping[str, str],
+        *,
+        name: str,
+        on_end: Callable[[str], None],
         on_hopeless: Callable[[str], None],
     ) -> None:
         """``arguments``: the worker's command line; ``environment``: what to add to ours.
 
-        ``on_hopeless`` is called once, with the reason, from the thread that watches them.
+        They are called ``name-1``, ``name-2`` … ``on_end`` is told the name of each that has
+        ended, ``on_hopeless`` once the reason why no other is started; both from the thread that
+        watches them.
         """
+        self._names = (f"{name}-{number}" for number in itertools.count(1))
+        self._on_end = on_end
         self._on_hopeless = on_hopeless
         self._count = count
         self._arguments = tuple(arguments)
@@ -101,7 +109,8 @@ class PrivateWorkers:
 
     def _spawn(self) -> _Worker:
         home = str(Path(__file__).resolve().parent.parent)
-        arguments = [json.dumps([home, _import_path()]), *self._arguments]
+        name = next(self._names)
+        arguments = [json.dumps([home, _import_path()]), *self._arguments, f"--name={name}"]
         process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, *arguments],
             bufsize=0,
@@ -109,7 +118,7 @@ class PrivateWorkers:
             env=self._environment,
             start_new_session=True,  # Ctrl-C is for us; their end is the end of their input
         )
-        worker = _Worker(process)
+        worker = _Worker(name, process)
         worker.tell(self._specs)
         return worker
 
@@ -121,6 +130,7 @@ class PrivateWorkers:
                     worker.tell()
                 dead = [worker for worker in self._workers if worker.process.poll() is not None]
             for worker in dead:
+                self._on_end(worker.name)
                 if worker.process.returncode in HOPELESS:
                     self._give_up(worker.process)
                     return
@@ -155,8 +165,9 @@ class PrivateWorkers:
 class _Worker:
     """One of them. Its pipe never blocks us: a worker that still starts does not read yet."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
+        self.name = name
         self.process = process
         #: When it was started, on the monotonic clock.
         self.since = time.monotonic()

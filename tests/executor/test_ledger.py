@@ -814,6 +814,20 @@ def test_a_taskflow_request_expires_as_taskflows_own_and_says_that_it_may_run() 
     assert ledger.heard([Taskflow().success("u1")], 62.0) == []
 
 
+def test_a_worker_known_to_have_ended_is_not_waited_for() -> None:
+    """Its requests go elsewhere at once; its last words, on their way, still count."""
+    ledger, one, other = make("native"), Native("a"), Native("b")
+    ledger.heard([one.answer(0.0, TASK, credit=1)], 0.0)
+    (first,) = dispatches(ledger.submitted([order("u1")], 0.0))
+    ledger.heard([other.answer(1.0, TASK, credit=1)], 1.0)
+    effects = ledger.gone(ledger.directory.native(one.boot).name, 2.0)
+    (second,) = dispatches(effects)
+    assert (second.uuid, second.attempt) == ("u1", 2)
+    assert crowd(effects) == [1]
+    assert ledger.gone("nobody", 3.0) == []
+    assert ends(ledger.heard([one.success(first, 3.0)], 3.0)) == ["u1"]
+
+
 def test_what_runs_on_a_silent_taskflow_topic_is_lost_after_an_hour_and_not_before() -> None:
     """A busy taskflow worker does not answer questions, so silence alone proves little."""
     ledger, peer = make("taskflow"), Taskflow()

@@ -14,6 +14,7 @@ import pytest
 
 from executor import Executor
 from executor.private import PrivateWorkers
+from protocol.timing import LEASE
 
 DEADLINE = 30.0  # seconds
 QUICK = 1.0  # seconds for what must not wait for a process
@@ -22,7 +23,14 @@ QUICK = 1.0  # seconds for what must not wait for a process
 def start(path: Path, *more: str, told: Any = None) -> PrivateWorkers:
     """One worker on a broker that nobody else uses."""
     arguments = ["--tasks-from-stdin", "--no-banner", "--log-level=error", "--concurrency=1", *more]
-    workers = PrivateWorkers(1, arguments, {"TASKLINE_URL": f"local://{path}"}, told or list)
+    workers = PrivateWorkers(
+        1,
+        arguments,
+        {"TASKLINE_URL": f"local://{path}"},
+        name="private-test",
+        on_end=lambda name: None,
+        on_hopeless=told or (lambda reason: None),
+    )
     workers.start()
     return workers
 
@@ -104,18 +112,24 @@ def test_who_says_that_it_cannot_work_is_not_replaced(
         workers.stop()
 
 
-def test_one_that_is_killed_is_replaced_and_knows_what_to_offer(
+def test_one_that_is_killed_under_a_task_is_replaced_and_the_task_runs_again(
     local_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its successor is another process: two are known then, until the first is forgotten."""
+    """Its end is seen, not waited for: a lease would be fifteen seconds."""
     with Executor(f"local://{local_path}", workers=1) as executor:
         assert executor.submit(abs, -1).result(DEADLINE) == 1
+        (first,) = executor.workers()
         private = executor._engine._private
         assert private is not None
         with caplog.at_level(logging.ERROR, "taskline.executor.private"):
+            began = time.monotonic()
+            again = executor.submit(time.sleep, 1.0)
             os.kill(only(private), signal.SIGKILL)
-            found = executor.wait_for_workers(2, DEADLINE)
-        assert all(list(worker.topics) == [f"private.{executor._engine.id}"] for worker in found)
+            again.result(DEADLINE)
+        assert time.monotonic() - began < LEASE
+        (second,) = executor.workers()
+        assert (second.name, second.boot) != (first.name, first.boot)
+        assert list(second.topics) == [f"private.{executor._engine.id}"]
     assert "ended with -9" in caplog.text
 
 

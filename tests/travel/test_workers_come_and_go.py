@@ -287,7 +287,9 @@ def test_private_workers_end_with_their_executor(
 ) -> None:
     with Executor(f"local://{local_path}", exchange=exchange, workers=2) as executor:
         executor.wait_for_workers(2, DEADLINE)
-        pids = [int(worker.name.rpartition("-")[2]) for worker in executor.workers()]
+        private = executor._engine._private
+        assert private is not None
+        pids = [worker.process.pid for worker in private._workers]
         assert all(map(is_alive, pids))
     assert not any(map(is_alive, pids))
 

@@ -173,7 +173,7 @@ class Collected:
             return self._asked()
 
     def askers_until(self, last: str) -> list[str | None]:
-        """Who asked, in order and once each, when ``last`` has: a cut connection may repeat some."""
+        """Who asked, in order and once each, when ``last`` has: what is cut off may come twice."""
         with self._changed:
             assert self._changed.wait_for(lambda: last in self._asked(), DEADLINE), (
                 f"only these came: {self._items}"
