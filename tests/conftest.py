@@ -11,6 +11,7 @@ import pytest
 
 import protocol
 from tests import brokers
+from tests.processes import importable_tests
 
 _numbers = itertools.count(1)
 
@@ -78,6 +79,13 @@ def broker_url(request: pytest.FixtureRequest, local_path: Path) -> str:
 def exchange() -> str:
     """The name of an exchange of this test's own; whatever is named after it goes at the end."""
     return f"{brokers.PREFIX}{next(_numbers)}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def task_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder from which workers' own processes import ``tests…``; on our own path as well."""
+    with importable_tests(tmp_path_factory.mktemp("importable")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session", autouse=True)
