@@ -11,10 +11,12 @@ thread, and ``submit`` never blocks.
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import sys
 import uuid as uuids
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from executor import naming
@@ -29,6 +31,8 @@ from protocol.messages import Action, Request
 from protocol.task import importable_name, importing
 from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC, Dialect, check_name
 from protocol.values import Json, check
+
+logger = logging.getLogger("taskline.executor.client")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -285,6 +289,18 @@ class Executor(concurrent.futures.Executor):
         return self._engine.counts()
 
     # ending -----------------------------------------------------------------------------------
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Shut down and wait; after a Ctrl-C only for what has been sent, and saying so."""
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            logger.warning("interrupted: waiting for what workers run; Ctrl-C again to leave it")
+        self.shutdown(wait=True, cancel_futures=interrupted)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more submissions; end when every open request has ended.

@@ -26,6 +26,9 @@ logger = logging.getLogger("taskline.worker.cli")
 
 #: Exit codes: a mistake in the command, something to offer that cannot be imported, no broker.
 EXIT_USAGE, EXIT_TASKS, EXIT_BROKER, EXIT_BUG = 2, 3, 4, 1
+_GOING_DOWN = (
+    b"taskline-worker: what runs may finish, the rest is given back; once more stops at once\n"
+)
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -39,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a worker; returns the exit code."""
     parser = _parser()
     options = parser.parse(sys.argv[1:] if argv is None else argv, os.environ)
+    if not options.tasks and not options.tasks_from_stdin:
+        parser.error("name what to offer: MODULE, or MODULE:NAME for one thing of it")
     logging.basicConfig(level=options.log_level.upper(), format=_FORMAT, stream=sys.stderr)
     _see_current_folder()
     try:
@@ -75,6 +80,8 @@ def _run(worker: Worker, options: argparse.Namespace) -> int:
             is_starting = False
             raise _EndedAtStart
         worker.drain(None if signals == 1 else 0.0)
+        if signals == 1:  # os.write: a handler must not print into the middle of a print
+            os.write(2, _GOING_DOWN)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)

@@ -46,7 +46,13 @@ class Parser(argparse.ArgumentParser):
             parts = [part.strip() for part in value.split(",")] if several else [value]
             said += [f"{flag}={part}" for part in parts if part]
         # Intermixed: further words of a list may come after an option as well.
-        return self.parse_intermixed_args([*said, *argv])
+        options = self.parse_intermixed_args([*said, *argv])
+        if str(getattr(options, "url", None) or "").startswith("memory:"):
+            self.error(
+                "memory:// lives inside one process, and a command is a process of its own: leave "
+                "--url out for the local broker"
+            )
+        return options
 
     def add_broker(self, log_level: str = "info") -> None:
         """Which broker, exchange and topics; kombu's options; how much is logged; the version."""

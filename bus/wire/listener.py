@@ -78,10 +78,12 @@ class Listener:
 
     def _run(self) -> None:
         backoff = Backoff()
+        is_there = False
         while not self._stopping.is_set():
             try:
                 self._broker.open()
                 self._broker.consume(self._queues)
+                is_there = True
                 self._ready.set()
                 self._on_consuming()
                 self._listen(backoff)
@@ -91,8 +93,12 @@ class Listener:
                         error if isinstance(error, BrokerError) else BrokerError(str(error))
                     )
                 wait = backoff.next()
-                logger.warning(
-                    "lost the connection to %s (%s: %s); trying again in %.1f s",
+                # One line for each time it goes away; while start() waits, its error is the line.
+                level = logging.WARNING if is_there else logging.DEBUG
+                is_there = False
+                logger.log(
+                    level,
+                    "no connection to %s (%s: %s); trying until there is one, next in %.1f s",
                     self._broker.url.shown,
                     type(error).__name__,
                     error,

@@ -38,6 +38,8 @@ class Publisher:
         self.dropped = 0
         self._outbox: Mailbox[Parcel | threading.Event] = Mailbox()
         self._stopping = threading.Event()
+        #: Whether the last try failed; this thread's own.
+        self._is_away = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -112,6 +114,7 @@ class Publisher:
                 self._wait(len(now), error, backoff)
             else:
                 backoff.reset()
+                self._is_away = False
                 refusals = 0
                 for _ in now:
                     waiting.popleft()
@@ -119,8 +122,12 @@ class Publisher:
 
     def _wait(self, count: int, error: Exception, backoff: Backoff) -> None:
         wait = backoff.next()
-        logger.warning(
-            "sending %d messages to %s failed (%s: %s); again in %.1f s",
+        # One line for each time it goes away.
+        level = logging.DEBUG if self._is_away else logging.WARNING
+        self._is_away = True
+        logger.log(
+            level,
+            "sending %d messages to %s failed (%s: %s); trying until it is taken, next in %.1f s",
             count,
             self._broker.url.shown,
             type(error).__name__,

@@ -176,6 +176,7 @@ def test_on_a_clean_end_what_nobody_will_read_is_deleted(
 def test_without_a_broker_start_says_so_in_time_and_the_thread_has_ended(
     scheme: str, listen: Listen, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "taskline")
     port = free_port()
     listener = listen(f"{scheme}://user:hunter2@127.0.0.1:{port}/0", Collected())
     began = time.monotonic()
@@ -189,6 +190,7 @@ def test_without_a_broker_start_says_so_in_time_and_the_thread_has_ended(
     assert "is it running" in said
     assert isinstance(caught.value.__cause__, BrokerUnavailable)
     assert not thread_of(listener).is_alive()
+    assert all(record.levelno == logging.DEBUG for record in caplog.records)  # the error says it
     assert caplog.records
     assert all("hunter2" not in text for text in [said, caplog.text])
     with pytest.raises(BrokerUnavailable):
@@ -293,7 +295,7 @@ def test_what_ends_every_connection_at_once_is_tried_less_and_less_often(
     send(broker_url, question(names.to_inbox("a"), "poison"))
     deliver.wait_until_consuming(4)
     listener.stop()
-    waits = [record.args[-1] for record in caplog.records if "again in" in str(record.msg)]
+    waits = [record.args[-1] for record in caplog.records if "next in" in str(record.msg)]
     assert all(wait > 0 for wait in waits[:3])
     assert waits[2] >= 0.2  # the third of 0.1, 0.2, 0.4, of which half is chance
 

@@ -273,7 +273,7 @@ def test_a_message_that_the_broker_always_refuses_is_dropped_and_costs_no_other(
     caplog: pytest.LogCaptureFixture,
     request: pytest.FixtureRequest,
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "taskline")
     found = request.getfixturevalue(fixture)
     url = f"local://{found}" if isinstance(found, Path) else str(found)
     poison = refused_by(url, names)
