@@ -585,11 +585,11 @@ class Ledger:
                 found += " and, being a taskflow worker, may still run it"
             found += "; give it a longer timeout, or start more workers"
         else:
-            found = self._what_is_found(request, now)
             if self._hopeless is not None:
-                text = f"request {order.uuid} ({order.task}) cannot run: {self._hopeless}; {found}"
+                text = f"request {order.uuid} ({order.task}) cannot run: {self._hopeless}"
                 effects.append(GiveUp(order.uuid, TasksUnloadable(text)))
                 return
+            found = self._what_is_found(request, now)
         text = (
             f"request {order.uuid} ({order.task}) expired after {age:.1f} s in {state}, "
             f"on topics {list(order.topics)}: {found}"

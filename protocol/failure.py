@@ -1,6 +1,6 @@
 """A remote exception as data: taskflow's failure dict, made from an exception and back again.
 
-Decided here (R7): what of an exception travels, within which bounds, and what the caller gets to
+Decided here: what of an exception travels, within which bounds, and what the caller gets to
 raise. The dict is taskflow's, version 1 (``taskflow/types/failure.py``, 6.5.0)::
 
     {"exception_str": str, "traceback_str": str, "exc_type_names": [str, …], "version": 1,

@@ -1,6 +1,6 @@
 """What may travel: JSON, and how it is written and read.
 
-Decided here (R8): a value travels if it is None, a bool, an int of any size, a finite float, a
+Decided here: a value travels if it is None, a bool, an int of any size, a finite float, a
 string, or a list, tuple or dict with string keys of such values, at most ``MAX_DEPTH`` deep. It
 arrives as the same plain value, except that a tuple arrives as a list. Everything else is refused
 with its path and what to do instead, never converted silently.

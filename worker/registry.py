@@ -1,4 +1,4 @@
-"""What can be run here, by wire name. Only what was named is ever run (R13).
+"""What can be run here, by wire name. Only what was named is ever run.
 
 A *spec* names what to offer:
 
