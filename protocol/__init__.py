@@ -7,7 +7,8 @@ The rooms: ``errors`` (the tree), ``timing`` (every period, with its source), ``
 automaton), ``values`` (what may travel), ``failure`` (a remote exception as data), ``schemas`` (the
 JSON Schemas), ``messages`` (the kinds), ``envelope`` (what travels beside a body), ``parcel`` (both
 together, on their way), ``tickets`` (dense numbers of dispatches), ``topology`` (names of exchanges
-and queues), ``task`` (what ``@task`` records).
+and queues), ``task`` (what ``@task`` records), ``events`` (what happened), ``history`` (what that
+comes to).
 """
 
 __version__ = "0.1.0"

@@ -20,9 +20,19 @@ from protocol.values import Json, dumps, loads
 NOTIFY: Final = "NOTIFY"
 REQUEST: Final = "REQUEST"
 RESPONSE: Final = "RESPONSE"
+HELD: Final = "HELD"
+CANCEL: Final = "CANCEL"
+RECEIPT: Final = "RECEIPT"
 RELEASE: Final = "RELEASE"
+DROPPED: Final = "DROPPED"
 
-KINDS: Final = (NOTIFY, REQUEST, RESPONSE, RELEASE)
+KINDS: Final = (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED)
+
+#: Which side reads a kind; NOTIFY is read by both.
+_TO_WORKER: Final = frozenset({REQUEST, CANCEL, RECEIPT})
+_TO_EXECUTOR: Final = frozenset({RESPONSE, HELD, RELEASE, DROPPED})
+#: Kinds of ours, which make no sense without the header.
+_OURS: Final = frozenset({HELD, CANCEL, RECEIPT, RELEASE, DROPPED})
 
 #: The name of our header among a message's headers.
 HEADER: Final = "x-taskline"
@@ -33,11 +43,14 @@ MAX_HEADER = 2048
 #: Longest reply_to and correlation_id that is looked at, in bytes of UTF-8 (an AMQP short string).
 MAX_PROPERTY = 255
 
-#: Abilities beyond taskflow's three kinds, as announced in ``caps``.
-CAPS: Final = ("release",)
+#: Kinds beyond taskflow's three that are understood, as announced in ``caps``.
+CAPS: Final = ("held", "cancel", "receipt", "release", "dropped")
+#: Announced beside them by a worker that can end a task while it runs.
+STOPS: Final = "stop"
 
 _ON_WIRE = {"incarnation": "in", "worker": "w", "boot": "b", "clock": "ck", "tickets": "tk"} | {
-    "version": "v", "executor": "ex", "start_by": "sb", "attempt": "at"
+    "version": "v", "executor": "ex", "start_by": "sb", "attempt": "at", "beat": "bt",
+    "time_limit": "tl", "soft_time_limit": "sl",
 }  # fmt: skip
 
 
@@ -53,6 +66,8 @@ class Header:
     executor: str | None = None
     #: ``in``: the executor's incarnation, from 1.
     incarnation: int | None = None
+    #: ``keep``: seconds to keep results for while the executor is silent; on questions.
+    keep: int | None = None
     #: ``w``: the worker's name.
     worker: str | None = None
     #: ``b``: the worker process, 16 hex digits; the addressee on what goes to a worker.
@@ -65,6 +80,10 @@ class Header:
     credit: int | None = None
     #: ``inbox``: the routing key of the worker process' own queue.
     inbox: str | None = None
+    #: ``bt``: the worker's beat, in milliseconds, if it is another than ``timing.BEAT``.
+    beat: int | None = None
+    #: ``replaces``: the boot that ran under this worker's name before and is provably dead.
+    replaces: str | None = None
     #: ``tk``: tickets, as text (see ``protocol.tickets``).
     tickets: str | None = None
     #: ``sb``: start-by, in the addressee's clock, milliseconds: not to be started at or after it.
@@ -73,8 +92,12 @@ class Header:
     attempt: int | None = None
     #: ``base``: the first attempt of the present round.
     base: int | None = None
-    #: ``mode``: ``alo`` (at least once).
+    #: ``mode``: ``alo`` (at least once) or ``amo`` (at most once).
     mode: Literal["alo", "amo"] | None = None
+    #: ``tl``: milliseconds after which the run is ended with its process.
+    time_limit: int | None = None
+    #: ``sl``: milliseconds after which an exception is raised in the running task.
+    soft_time_limit: int | None = None
     #: ``end``: how a run ended: ``done``, ``stopped``, ``limit`` or ``crash``.
     end: Literal["done", "stopped", "limit", "crash"] | None = None
 
@@ -134,13 +157,19 @@ class Envelope:
     correlation_id: str | None = None
     #: None from and to taskflow's peers.
     header: Header | None = None
+    #: It came unsigned where our own peers sign: it can only be a taskflow worker's.
+    is_foreign: bool = False
 
 
 #: What each kind from a native peer must say in its header (native dialect, section 2).
 _NEEDED_FROM_NATIVE: Final[dict[tuple[str, bool], tuple[str, ...]]] = {
     (REQUEST, True): ("executor", "incarnation", "boot", "tickets", "start_by", "mode"),
+    (CANCEL, True): ("executor", "incarnation", "boot", "tickets", "start_by"),
+    (RECEIPT, True): ("executor", "incarnation", "boot"),
     (RESPONSE, False): ("boot", "clock", "tickets"),
+    (HELD, False): ("boot", "clock"),
     (RELEASE, False): ("boot", "clock"),
+    (DROPPED, False): ("boot", "clock"),
 }
 
 
@@ -149,18 +178,18 @@ def parse(
 ) -> Envelope:
     """The envelope of a delivery, checked for what its kind needs on this side.
 
-    ``at_worker`` tells which side reads: REQUEST is a worker's to read, RESPONSE and RELEASE an
-    executor's. Raises ``MessageRefused`` with one of the reasons ``no_type``, ``unknown_type``,
-    ``wrong_side``, ``no_reply_to``, ``no_correlation_id``, ``property``, ``header``, ``schema``,
-    ``incomplete``. AMQP leaves an unset property out, the virtual transports send null: both are
-    "missing" here.
+    ``at_worker`` tells which side reads: REQUEST, CANCEL and RECEIPT are a worker's to read, NOTIFY
+    is both sides', all else an executor's. Raises ``MessageRefused`` with one of the reasons
+    ``no_type``, ``unknown_type``, ``wrong_side``, ``no_reply_to``, ``no_correlation_id``,
+    ``property``, ``header``, ``schema``, ``incomplete``. AMQP leaves an unset property out, the
+    virtual transports send null: both are "missing" here.
     """
     if kind is None:
         raise MessageRefused("no_type", "the property 'type' is missing")
     if not isinstance(kind, str) or kind not in KINDS:
         found = repr(kind[:60]) if isinstance(kind, str) else f"of type {type(kind).__name__}"
         raise MessageRefused("unknown_type", f"the property 'type' is {found}")
-    if (kind == REQUEST) is not at_worker and kind != NOTIFY:
+    if kind in (_TO_EXECUTOR if at_worker else _TO_WORKER):
         side = "a worker" if at_worker else "an executor"
         raise MessageRefused("wrong_side", f"a {kind} was sent to {side}")
     reply_to = _property("reply_to", reply_to)
@@ -168,14 +197,14 @@ def parse(
     said = parse_header(header)
     if at_worker and reply_to is None:
         raise MessageRefused("no_reply_to", f"a {kind} without reply_to cannot be answered")
-    if kind in (REQUEST, RESPONSE) and correlation_id is None:
+    if kind in (REQUEST, RESPONSE, CANCEL) and correlation_id is None:
         raise MessageRefused("no_correlation_id", f"a {kind} without correlation_id is nobody's")
     if said is not None:
         for name in _NEEDED_FROM_NATIVE.get((kind, at_worker), ()):
             if getattr(said, name) is None:
                 raise MessageRefused("incomplete", f"a {kind} whose header lacks {name!r}")
-    elif kind == RELEASE:
-        raise MessageRefused("incomplete", "a RELEASE without our header")
+    elif kind in _OURS:
+        raise MessageRefused("incomplete", f"a {kind} without our header")
     return Envelope(kind, reply_to, correlation_id, said)
 
 

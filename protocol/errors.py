@@ -7,17 +7,32 @@ The tree is split by whose doing it was, because that decides what to do next::
     ├── SubmitRefused          the call cannot travel: nothing was sent, change it    (TypeError)
     │   ├── UnnameableTask     a lambda, closure or method: give it a name to import it by
     │   ├── ValueRefused       an argument or a result that JSON cannot carry (``.path``)
-    │   └── SignatureMismatch  the arguments do not fit the function's signature
+    │   ├── SignatureMismatch  the arguments do not fit the function's signature
+    │   └── LimitRefused       a time limit, where no worker could keep it
     ├── ExecutorClosed         submitted after ``shutdown()``                         (RuntimeError)
+    ├── ExecutorForked         used in a forked child of the process that made it     (RuntimeError)
+    ├── ExecutorFull           more requests are open than an executor holds: wait for some
+    ├── KeyTaken               another request has the key of this one (``.request_uuid``)
     ├── TasksUnloadable        a worker was told to offer something it cannot import
     ├── PeerError              a peer sent what the protocol does not allow
     │   ├── MessageRefused     not a message of ours (``.reason`` is the counter's name)
     │   └── IllegalTransition  a message that no request in its state can take
     ├── BrokerError            the broker, or the way to it
-    │   └── BrokerUnavailable  not reachable within the deadline: worth trying again
+    │   ├── BrokerUnavailable  not reachable within the deadline: worth trying again
+    │   └── MessageUndeliverable  it refuses a request or a result, and will again
     ├── RequestTimeout         a request ran out before any worker started it         (TimeoutError)
     ├── WaitTimeout            one of our own blocking calls ran out                  (TimeoutError)
-    ├── WorkerLost             the workers that held a request fell silent, too often
+    ├── JournalError           the journal cannot be written or read
+    │   └── JournalLocked      another process writes it (``.holder``)
+    ├── UnknownRequest         no request of this uuid is known                       (LookupError)
+    ├── CannotStop             a running task whose worker cannot end it
+    ├── RequestEnded           a request that came to its end without a result
+    │   ├── TaskCancelled      it ran and was ended, as ``cancel(force=True)`` asked
+    │   ├── TimeLimitExceeded  it ran longer than its ``time_limit`` and was ended
+    │   ├── WorkerLost         the workers that held it fell silent, too often
+    │   ├── ResultLost         it ran to its end, and its result was thrown away at a bound
+    │   └── PoisonTask         it ended the process that ran it, every time
+    ├── SoftTimeLimitExceeded  raised in a task that runs longer than its ``soft_time_limit``
     └── TaskFailed             the task raised what cannot be raised here as itself (``.remote``)
 
 An error carries its subject as attributes, and its message says what was being done, with what,
@@ -34,17 +49,32 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokerError",
     "BrokerUnavailable",
+    "CannotStop",
     "ConfigurationError",
     "ExecutorClosed",
+    "ExecutorForked",
+    "ExecutorFull",
     "IllegalTransition",
+    "JournalError",
+    "JournalLocked",
+    "KeyTaken",
+    "LimitRefused",
     "MessageRefused",
+    "MessageUndeliverable",
     "PeerError",
+    "PoisonTask",
+    "RequestEnded",
     "RequestTimeout",
+    "ResultLost",
     "SignatureMismatch",
+    "SoftTimeLimitExceeded",
     "SubmitRefused",
+    "TaskCancelled",
     "TaskFailed",
     "TasklineError",
     "TasksUnloadable",
+    "TimeLimitExceeded",
+    "UnknownRequest",
     "UnnameableTask",
     "ValueRefused",
     "WaitTimeout",
@@ -69,7 +99,7 @@ class UnnameableTask(SubmitRefused):
 
 
 class ValueRefused(SubmitRefused):
-    """A value that may not travel: not JSON, not finite, too deep, or a key that is no string."""
+    """A value that may not travel: not JSON, not finite, too deep, too long, a key of no string."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -79,6 +109,71 @@ class ValueRefused(SubmitRefused):
 
 class SignatureMismatch(SubmitRefused):
     """The arguments do not fit the function's signature, as ``inspect.Signature.bind`` sees it."""
+
+
+class LimitRefused(SubmitRefused):
+    """A time limit was asked for, and no worker that offers the task can end one that runs."""
+
+
+class ExecutorForked(TasklineError, RuntimeError):
+    """An executor does not go along into a forked child: make one there."""
+
+
+class ExecutorFull(TasklineError):
+    """More requests are open than an executor holds; nothing was submitted."""
+
+
+class KeyTaken(TasklineError):
+    """The key stands for another request already, which cannot be joined; nothing was submitted.
+
+    Of the same executor with ``on_conflict="reject"``; of another one with ``unique_for``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str = "",
+        request_uuid: str = "",
+        task: str = "",
+        state: str = "",
+        executor: str = "",
+        until: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.key = key
+        #: The request that has it, and its task.
+        self.request_uuid = request_uuid
+        self.task = task
+        #: ``WAITING`` (not known to run), ``RUNNING``, ``SUCCESS`` or ``FAILURE``; empty where
+        #: that is known to another executor only.
+        self.state = state
+        #: The executor that submitted it.
+        self.executor = executor
+        #: When its claim at the broker ends, in seconds since 1970 by this machine's clock; None
+        #: if it was not that which stood in the way.
+        self.until = until
+
+
+class JournalError(TasklineError):
+    """The journal cannot be written or read; what was asked for was not done."""
+
+
+class JournalLocked(JournalError):
+    """Another process writes this journal."""
+
+    def __init__(self, message: str, *, holder: str = "") -> None:
+        super().__init__(message)
+        #: Who: host, pid and executor as far as they are known.
+        self.holder = holder
+
+
+class UnknownRequest(TasklineError, LookupError):
+    """No request of this uuid is known here: not open, and not in the journal."""
+
+
+class CannotStop(TasklineError):
+    """The task runs where it cannot be ended: on threads, or at a taskflow worker."""
 
 
 class ExecutorClosed(TasklineError, RuntimeError):
@@ -129,6 +224,10 @@ class BrokerUnavailable(BrokerError):
     """The broker could not be reached within the deadline of the call."""
 
 
+class MessageUndeliverable(BrokerError):
+    """The broker does not take a request, or a result, and will not: it is too large for it."""
+
+
 class RequestTimeout(TasklineError, TimeoutError):
     """A request expired before a worker started it."""
 
@@ -144,13 +243,37 @@ class WaitTimeout(TasklineError, TimeoutError):
     """One of our own blocking calls (not a future's) reached its deadline."""
 
 
-class WorkerLost(TasklineError):
-    """Each worker that took the request fell silent before it answered."""
+class RequestEnded(TasklineError):
+    """A request came to its end without a result or an exception of the task's own."""
 
     def __init__(self, message: str, *, request_uuid: str = "") -> None:
         super().__init__(message)
         #: The uuid of the request, which is its correlation id on the wire.
         self.request_uuid = request_uuid
+
+
+class TaskCancelled(RequestEnded):
+    """It ran, and its process was ended because ``cancel(force=True)`` asked for it."""
+
+
+class TimeLimitExceeded(RequestEnded):
+    """It ran for longer than its ``time_limit``, and its process was ended."""
+
+
+class WorkerLost(RequestEnded):
+    """Each worker that took the request fell silent before it answered."""
+
+
+class ResultLost(RequestEnded):
+    """It ran to its end, and the worker threw the result away: it held too many for us."""
+
+
+class PoisonTask(RequestEnded):
+    """Each run of it ended the process it ran in."""
+
+
+class SoftTimeLimitExceeded(TasklineError):
+    """Raised in a task that runs for longer than its ``soft_time_limit``: clean up and end."""
 
 
 class TaskFailed(TasklineError):

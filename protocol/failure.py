@@ -124,6 +124,19 @@ def from_remote(remote: RemoteError) -> FailureDict:
     return failure
 
 
+def without_arguments(data: Json) -> Json:
+    """A failure dict as it is written down to be read by people: without ``exc_args``.
+
+    Whatever a peer has sent in its place stays as it is.
+    """
+    if not isinstance(data, dict):
+        return data
+    kept = {name: value for name, value in data.items() if name != "exc_args"}
+    if isinstance(kept.get("causes"), list):
+        kept["causes"] = [without_arguments(cause) for cause in kept["causes"]]
+    return kept
+
+
 def _one(exc: BaseException) -> FailureDict:
     return {
         "exception_str": _text(exc),
@@ -173,9 +186,8 @@ def _args(exc: BaseException) -> list[Json]:
         around = [around]
     try:
         values.check(around, "exc_args")
-        text = values.dumps(args)
         # Read back: it is as it will arrive, and nobody can change it any more.
-        return list(values.loads(text)) if len(text) <= MAX_ARGS else []
+        return list(values.loads(values.dumps(args, "exc_args", MAX_ARGS)))
     except ValueRefused:
         return []
 

@@ -1,9 +1,10 @@
 """The kinds of message as frozen values, to and from their JSON bodies.
 
 NOTIFY, REQUEST and RESPONSE are exactly taskflow's on the wire
-(``taskflow.engines.worker_based.protocol``); RELEASE is ours and goes only to native peers. Each is
-validated by its JSON Schema when it is built for the wire and when it is read from it. What travels
-beside a body is ``envelope``'s matter; who sends what when is the floors' above.
+(``taskflow.engines.worker_based.protocol``); HELD, CANCEL, RECEIPT, RELEASE and DROPPED are ours
+and go only to peers that announced them. Each is validated by its JSON Schema when it is built for
+the wire and when it is read from it. What travels beside a body is ``envelope``'s matter; who sends
+what when is the floors' above.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from typing import ClassVar, Final, Literal
 from protocol import envelope, schemas, states
 from protocol.errors import MessageRefused, ValueRefused
 from protocol.failure import FailureDict
-from protocol.values import Json, dumps, loads
+from protocol.size import MAX_BODY
+from protocol.values import MAX_CONTAINERS, Json, demand_few, dumps, loads
 
 Action = Literal["execute", "revert"]
 #: Why a worker gives a request back unstarted: it was ``full``, the start-by had passed (``late``),
-#: or it is going down (``drain``).
-ReleaseReason = Literal["full", "late", "drain"]
+#: it is going down (``drain``), or it was ``cancelled``. ``over``: of what was receipted already,
+#: nothing is left here to start or to send.
+ReleaseReason = Literal["full", "late", "drain", "cancelled", "over"]
+#: What a CANCEL asks for if the run has started: ``keep`` it running, or ``stop`` it.
+IfStarted = Literal["keep", "stop"]
+#: Why: the user asked, the request expired, or another attempt has ended it.
+CancelReason = Literal["user", "expired", "superseded"]
 
 #: Content type and encoding of every body, as kombu's JSON serializer names them.
 CONTENT_TYPE: Final = "application/json"
@@ -154,30 +161,113 @@ class Release:
         return {"items": [{"tickets": tickets, "reason": why} for tickets, why in self.items]}
 
 
-Message = Question | Answer | Request | Response | Release
+@dataclass(frozen=True, slots=True)
+class Held:
+    """HELD: everything this worker process holds for the executor it is sent to.
+
+    What is in none of the four is not here. Each is tickets as text (``protocol.tickets``), empty
+    for none.
+    """
+
+    kind: ClassVar[str] = envelope.HELD
+    schema: ClassVar[str] = "held"
+
+    #: Taken, not started.
+    queued: str = ""
+    running: str = ""
+    #: Ended, and the result is kept until it is receipted.
+    ended: str = ""
+    #: Ended, and the result was thrown away at the bound.
+    dropped: str = ""
+
+    def to_body(self) -> Json:
+        """The body; what is empty is left out."""
+        said = {name: getattr(self, name) for name in _HELD}
+        return {name: tickets for name, tickets in said.items() if tickets}
 
 
-def encode(message: Message) -> bytes:
-    """The body as it travels: validated, ASCII-escaped JSON.
+_HELD: Final = ("queued", "running", "ended", "dropped")
 
-    Raises ``ValueRefused`` for a value in it that may not travel and ``MessageRefused`` for a body
-    its own schema refuses (a bug of the caller's).
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """CANCEL: do not start this; if it has started, see :data:`IfStarted`."""
+
+    kind: ClassVar[str] = envelope.CANCEL
+    schema: ClassVar[str] = "cancel"
+
+    if_started: IfStarted
+    reason: CancelReason
+
+    def to_body(self) -> Json:
+        """The body: ``if_started`` and ``reason``."""
+        return {"if_started": self.if_started, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """RECEIPT: what was told of these tickets is stored; it may be forgotten."""
+
+    kind: ClassVar[str] = envelope.RECEIPT
+    schema: ClassVar[str] = "receipt"
+
+    tickets: str
+
+    def to_body(self) -> Json:
+        """The body: ``tickets``."""
+        return {"tickets": self.tickets}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """DROPPED: these ran to their end, and the result was thrown away at the bound."""
+
+    kind: ClassVar[str] = envelope.DROPPED
+    schema: ClassVar[str] = "dropped"
+
+    tickets: str
+
+    def to_body(self) -> Json:
+        """The body: ``tickets``."""
+        return {"tickets": self.tickets}
+
+
+Message = Question | Answer | Request | Response | Held | Cancel | Receipt | Release | Dropped
+
+
+def encode(message: Message, what: str = "") -> bytes:
+    """The body as it travels: validated, ASCII-escaped JSON of at most ``size.MAX_BODY`` bytes.
+
+    Raises ``ValueRefused`` for a value in it that may not travel, or a body that is longer, and
+    ``MessageRefused`` for a body its own schema refuses (a bug of the caller's). ``what``: what it
+    is, in an error.
     """
     body = message.to_body()
-    text = dumps(body)  # first: what is no JSON, or a cycle, is nothing for a schema to look at
+    # First: what is no JSON, or a cycle, is nothing for a schema to look at.
+    what = what or f"the body of a {message.kind}"
+    text = dumps(body, what, MAX_BODY)
+    demand_few(text, what, MAX_CONTAINERS)
     schemas.validate(message.schema, body)
     return text.encode("ascii")
+
+
+def demand_length(size: int) -> None:
+    """Raise ``MessageRefused``, reason ``too_long``, for a body that is not to be looked at."""
+    if size > MAX_BODY:
+        raise MessageRefused("too_long", f"a body of {size:,} bytes, {MAX_BODY:,} at most")
 
 
 def decode(kind: str, body: object, *, at_worker: bool) -> Message:
     """The message a body carries. ``body`` is what the broker handed over: bytes or text.
 
-    Raises ``MessageRefused``: reason ``json`` for what is no JSON, ``schema`` for JSON that is no
-    such message.
+    Raises ``MessageRefused``: reason ``too_long`` for one of more than ``size.MAX_BODY`` bytes,
+    which is not read, ``json`` for what is no JSON, ``schema`` for JSON that is no such message.
     """
     if not isinstance(body, (bytes, bytearray, memoryview, str)):
         raise MessageRefused("json", f"a body of type {type(body).__name__}, bytes expected")
+    demand_length(len(body))
     try:
+        demand_few(body, "the body", MAX_CONTAINERS)
         said = loads(body if isinstance(body, (str, bytes)) else bytes(body))
     except ValueRefused as error:
         raise MessageRefused("json", str(error)) from None
@@ -186,14 +276,31 @@ def decode(kind: str, body: object, *, at_worker: bool) -> Message:
     if kind == envelope.RESPONSE:
         schemas.validate("response", said)
         return Response(said["state"], said["data"])
-    if kind == envelope.RELEASE:
-        schemas.validate("release", said)
-        return Release(tuple((item["tickets"], item["reason"]) for item in said["items"]))
+    if kind in _OURS:
+        return _ours(kind, said)
     if at_worker:
         schemas.validate("notify-question", said)
         return Question()
     schemas.validate("notify-answer", said)
     return Answer(said["topic"], tuple(said["tasks"]))
+
+
+_OURS: Final = {
+    message.kind: message.schema for message in (Held, Cancel, Receipt, Release, Dropped)
+}
+
+
+def _ours(kind: str, said: Json) -> Held | Cancel | Receipt | Release | Dropped:
+    schemas.validate(_OURS[kind], said)
+    if kind == envelope.HELD:
+        return Held(**said)
+    if kind == envelope.CANCEL:
+        return Cancel(said["if_started"], said["reason"])
+    if kind == envelope.RECEIPT:
+        return Receipt(said["tickets"])
+    if kind == envelope.DROPPED:
+        return Dropped(said["tickets"])
+    return Release(tuple((item["tickets"], item["reason"]) for item in said["items"]))
 
 
 def _request(said: Json) -> Request:

@@ -38,7 +38,9 @@ class Refused:
     #: The word it was counted under.
     reason: str
     detail: str
-    #: What could be read of it, each None if it could not.
+    #: What could be read of it, each None if it could not, or nobody knows who wrote it.
     kind: str | None
     reply_to: str | None
     correlation_id: str | None
+    #: As in :class:`~protocol.envelope.Envelope`.
+    is_foreign: bool = False

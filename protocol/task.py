@@ -14,18 +14,28 @@ imported for it. Called by ``submit`` in the caller and by the registry in the w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, get_args, overload
 
 from protocol.errors import ConfigurationError, UnnameableTask
+from protocol.importable import importable_name
+from protocol.rate import parse_rate
+from protocol.retry import Retry, parse_retries
 
 __all__ = [
     "DEFAULT_VERSION",
+    "MAX_LIMIT",
     "MAX_NAME",
+    "MAX_PRIORITY",
+    "Delivery",
     "TaskOptions",
+    "check_limits",
+    "check_max_running",
+    "check_priority",
+    "check_retries",
     "importable_name",
     "importing",
     "location_of",
@@ -39,6 +49,12 @@ DEFAULT_VERSION: Final = (1, 0)
 #: Longest wire name, in characters: it must fit an AMQP short string with something to spare.
 MAX_NAME: Final = 200
 
+#: Longest time limit, in seconds: ten years, which fits the wire and every clock.
+MAX_LIMIT: Final = 315_360_000.0
+
+#: Priorities go from minus this to this.
+MAX_PRIORITY: Final = 100
+
 #: The attribute under which a function or class carries what ``@task`` recorded.
 _ATTRIBUTE: Final = "__taskline_task__"
 
@@ -46,6 +62,9 @@ _ATTRIBUTE: Final = "__taskline_task__"
 #: a script without ``if __name__ == "__main__":`` would otherwise start workers that import it in
 #: turn.
 importing: Final[ContextVar[str | None]] = ContextVar("importing", default=None)
+
+#: How often a request may be started: again after a run was lost, or never.
+Delivery = Literal["at_least_once", "at_most_once"]
 
 _Callable = TypeVar("_Callable", bound=Callable[..., Any])
 
@@ -58,6 +77,20 @@ class TaskOptions:
     name: str | None = None
     #: Told to whoever lists a worker's tasks; taskflow's workers ignore it as well.
     version: tuple[int, ...] = DEFAULT_VERSION
+    #: ``at_most_once``: a request of it is never started twice, whatever becomes of the first run.
+    delivery: Delivery = "at_least_once"
+    #: Seconds after which a run is ended with its process; None: it may run for ever.
+    time_limit: float | None = None
+    #: Seconds after which ``SoftTimeLimitExceeded`` is raised in the running task.
+    soft_time_limit: float | None = None
+    #: Of two requests that wait, the one of the higher priority goes first.
+    priority: int = 0
+    #: How often one may be started, as ``rate`` says it; None: as often as there is room.
+    rate: str | None = None
+    #: How many requests of one executor may be at workers at once; None: as many as they take.
+    max_running: int | None = None
+    #: When a run that failed is followed by another one; an int: that often; None, 0: never.
+    retries: Retry | int | None = None
 
     def __post_init__(self) -> None:
         name, version = self.name, self.version
@@ -71,13 +104,75 @@ class TaskOptions:
             raise ConfigurationError(
                 f"@task(version={version!r}): a version is a tuple of ints, such as (1, 0)"
             )
+        if self.delivery not in get_args(Delivery):
+            raise ConfigurationError(
+                f"@task(delivery={self.delivery!r}): choose from {list(get_args(Delivery))}"
+            )
+        check_limits("@task", self.time_limit, self.soft_time_limit)
+        check_priority("@task", self.priority)
+        if self.rate is not None:
+            parse_rate("@task", self.rate)
+        if self.max_running is not None:
+            check_max_running("@task", self.max_running)
+        check_retries("@task", parse_retries("@task", self.retries), self.delivery)
+
+
+def check_retries(where: str, policy: Retry | None, delivery: Delivery) -> None:
+    """Raise ``ConfigurationError`` for a retry of what is never to be started twice."""
+    if policy is not None and delivery == "at_most_once":
+        raise ConfigurationError(
+            f"{where}: delivery='at_most_once' is never started twice, and a retry would be: leave "
+            "one of them out, or say retries=0 beside the call"
+        )
+
+
+def check_max_running(where: str, max_running: object) -> None:
+    """Raise ``ConfigurationError`` unless it is a count of runs."""
+    if type(max_running) is not int or max_running < 1:
+        raise ConfigurationError(
+            f"{where}: max_running={max_running!r}: how many may run at once, 1 or more"
+        )
+
+
+def check_priority(where: str, priority: object) -> None:
+    """Raise ``ConfigurationError`` unless it is an int from -``MAX_PRIORITY`` to that."""
+    if type(priority) is not int or not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise ConfigurationError(
+            f"{where}: priority={priority!r}: a whole number from {-MAX_PRIORITY} (last) to "
+            f"{MAX_PRIORITY} (first); 0 is the usual"
+        )
+
+
+def check_limits(where: str, time_limit: float | None, soft_time_limit: float | None) -> None:
+    """Raise ``ConfigurationError`` unless each limit is a number of seconds that can be kept."""
+    for name, limit in (("time_limit", time_limit), ("soft_time_limit", soft_time_limit)):
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 0.001:
+            raise ConfigurationError(f"{where}: {name}={limit!r}: seconds, 0.001 or more")
+        if limit > MAX_LIMIT:
+            raise ConfigurationError(f"{where}: {name} is more than {MAX_LIMIT:.0f} seconds")
+    if time_limit is not None and soft_time_limit is not None and soft_time_limit >= time_limit:
+        raise ConfigurationError(
+            f"{where}: soft_time_limit={soft_time_limit!r} would never come before "
+            f"time_limit={time_limit!r}: make it the smaller one"
+        )
 
 
 @overload
 def task(function: _Callable, /) -> _Callable: ...
 @overload
 def task(
-    *, name: str | None = None, version: tuple[int, ...] = DEFAULT_VERSION
+    *,
+    name: str | None = None,
+    version: tuple[int, ...] = DEFAULT_VERSION,
+    delivery: Delivery = "at_least_once",
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    priority: int = 0,
+    rate: str | None = None,
+    max_running: int | None = None,
+    retries: Retry | int | None = None,
 ) -> Callable[[_Callable], _Callable]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -85,17 +180,34 @@ def task(
     *,
     name: str | None = None,
     version: tuple[int, ...] = DEFAULT_VERSION,
+    delivery: Delivery = "at_least_once",
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    priority: int = 0,
+    rate: str | None = None,
+    max_running: int | None = None,
+    retries: Retry | int | None = None,
 ) -> Any:
     """Say something about a function or task class that workers run; it stays what it is.
 
     ``@task`` alone says nothing new: public functions of an offered module are tasks without it.
     ``@task(name="resize")`` gives it a wire name of its own, which survives a move to another
-    module; ``version=(2, 0)`` is told to whoever lists the worker's tasks. What is decorated comes
-    back itself, typed as before, and can be called locally.
+    module; ``version=(2, 0)`` is told to whoever lists the worker's tasks.
+    ``delivery="at_most_once"``: a request is never started twice; if its worker is lost, it ends as
+    ``WorkerLost``. ``time_limit=10.0`` ends a run with its process after so many seconds
+    (``TimeLimitExceeded``), ``soft_time_limit=8.0`` raises ``SoftTimeLimitExceeded`` in the task.
+    ``priority=5``: of what waits in an executor it goes before the usual 0 (-100 to 100).
+    ``retries=3``: a run that raised is followed by another, three times at most, after 1, 2 and 4
+    seconds and up to half as much again; ``Retry(max=…, backoff=…, jitter=…, on=…)`` says it all.
+    ``rate="100/m"``: an executor starts at most so many in any minute (``/s``, ``/h``: in any
+    second, hour); ``max_running=4``: at most so many of its requests are at workers at once.
+    What is decorated comes back itself, typed as before, and can be called locally.
 
     Raises ``ConfigurationError`` for an option of another form or a thing that keeps no attribute.
     """
-    options = TaskOptions(name, version)
+    options = TaskOptions(
+        name, version, delivery, time_limit, soft_time_limit, priority, rate, max_running, retries
+    )
 
     def record(function: _Callable) -> _Callable:
         if not callable(function):
@@ -161,29 +273,6 @@ def location_of(thing: object) -> tuple[str, str]:
     if module == "__main__":
         module = importable_name(getattr(thing, "__globals__", None) or vars(sys.modules[module]))
     return module, path
-
-
-def importable_name(space: Mapping[str, Any]) -> str:
-    """What the module with this namespace is called when others import it.
-
-    For ``__main__``: ``python -m package.module`` keeps that in its ``__spec__`` (PEP 451), a
-    script has its file. Raises ``UnnameableTask`` where there is neither.
-    """
-    name = space.get("__name__")
-    if isinstance(name, str) and name != "__main__":
-        return name
-    spec = space.get("__spec__")
-    if spec is not None and isinstance(spec.name, str):
-        return spec.name
-    file = space.get("__file__")
-    if isinstance(file, str):
-        stem = file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
-        if stem.isidentifier():
-            return stem
-    raise UnnameableTask(
-        "a function was defined where no worker can import it (an interactive session, or a file "
-        "whose name is no module name): move it to a module"
-    )
 
 
 _DEFAULTS: Final = TaskOptions()

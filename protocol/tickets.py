@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from protocol.errors import MessageRefused
 
-#: Most tickets one text may name: ranges are short, what they unfold to is not.
-MAX_NAMED = 100_000
+#: Most tickets one text may name if it is unfolded: ranges are short, what they unfold to is not.
+#: More than any worker holds unfinished, or an executor receipts at once.
+MAX_NAMED = 16_384
 #: Most digits of a number in a text: more than any executor counts to, and quick to read.
 MAX_DIGITS = 16
 
@@ -36,22 +37,45 @@ class Ticket(NamedTuple):
 def parse(text: str) -> list[Ticket]:
     """The tickets a text names, in its order.
 
-    Raises ``MessageRefused`` (reason ``tickets``) for what the schema's pattern refuses, and for
-    what it lets through and makes no sense all the same: number 0, more than :data:`MAX_DIGITS`, a
-    range that runs backwards, or more than :data:`MAX_NAMED` tickets.
+    For the few tickets of one message; a digest is not unfolded, see :func:`ranges`. Raises
+    ``MessageRefused`` (reason ``tickets``) for what the schema's pattern refuses, and for what it
+    lets through and makes no sense all the same: number 0, more than :data:`MAX_DIGITS`, a range
+    that runs backwards, or more than :data:`MAX_NAMED` tickets.
     """
     found: list[Ticket] = []
     for group in text.split(" "):
-        before, _, ranges = group.partition(":")
+        before, _, listed = group.partition(":")
         incarnation = _number(before)
-        for span in ranges.split(","):
-            first, to, last = span.partition("-")
-            low = _number(first)
-            high = _number(last) if to else low
-            if high < low or len(found) + high - low >= MAX_NAMED:
-                raise MessageRefused("tickets", f"the range {span[:60]!r} cannot be unfolded")
+        for span in listed.split(","):
+            low, high = _span(span)
+            if len(found) + high - low >= MAX_NAMED:
+                raise MessageRefused("tickets", f"the range {span[:60]!r} names too many")
             found.extend(Ticket(incarnation, number) for number in range(low, high + 1))
     return found
+
+
+def ranges(text: str) -> dict[int, TicketSet]:
+    """What a text names, by incarnation, without unfolding it.
+
+    For a digest (HELD) that is asked about a few tickets: reading costs what the text is long,
+    however many its ranges name, and ``number in ranges(text).get(incarnation, ())`` the logarithm.
+    ``{}`` for an empty text, which names none. Raises ``MessageRefused`` as :func:`parse` does, but
+    for the number of tickets: no range is too long.
+    """
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for group in text.split(" ") if text else ():
+        before, _, listed = group.partition(":")
+        spans.setdefault(_number(before), []).extend(map(_span, listed.split(",")))
+    return {incarnation: TicketSet.of_spans(found) for incarnation, found in spans.items()}
+
+
+def _span(text: str) -> tuple[int, int]:
+    first, to, last = text.partition("-")
+    low = _number(first)
+    high = _number(last) if to else low
+    if high < low:
+        raise MessageRefused("tickets", f"the range {text[:60]!r} runs backwards")
+    return low, high
 
 
 def _number(text: str) -> int:
@@ -82,6 +106,19 @@ class TicketSet:
         for number in numbers:
             self.add(number)
 
+    @classmethod
+    def of_spans(cls, spans: Iterable[tuple[int, int]]) -> TicketSet:
+        """All numbers of these (first, last) spans, in any order, which may meet and overlap."""
+        made = cls()
+        starts, ends = made._starts, made._ends
+        for low, high in sorted(spans):
+            if ends and low <= ends[-1] + 1:
+                ends[-1] = max(ends[-1], high)
+            else:
+                starts.append(low)
+                ends.append(high)
+        return made
+
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._starts, number) - 1
         return at >= 0 and number <= self._ends[at]
@@ -97,6 +134,11 @@ class TicketSet:
     def __str__(self) -> str:
         spans = zip(self._starts, self._ends, strict=True)
         return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The intervals, each with its first and its last number, in order."""
+        return list(zip(self._starts, self._ends, strict=True))
 
     def add(self, number: int) -> None:
         """Put one number in; joins the intervals it closes the gap between."""
@@ -116,3 +158,12 @@ class TicketSet:
         else:
             starts.insert(at, number)
             ends.insert(at, number)
+
+    def drop_up_to(self, number: int) -> None:
+        """Take this number out, and all below it."""
+        starts, ends = self._starts, self._ends
+        gone = bisect_right(starts, number)  # how many intervals begin at or below it
+        if gone and ends[gone - 1] > number:
+            gone -= 1
+            starts[gone] = number + 1
+        del starts[:gone], ends[:gone]

@@ -18,7 +18,7 @@ Native queues that nobody reads any more are given an expiry, where the broker h
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from protocol.errors import ConfigurationError
@@ -70,6 +70,8 @@ class Address:
     routing_key: str
     #: Declared once per connection by whoever publishes here; None: its reader has declared it.
     declare: Queue | Exchange | None = None
+    #: Seconds that what is published here is kept when nobody reads it; None: for ever.
+    expires: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Names:
 
     def _address(self, queue: Queue, declare: bool) -> Address:
         exchange = queue.exchange.name if queue.exchange else ""
-        return Address(exchange, queue.routing_key, queue if declare else None)
+        return Address(exchange, queue.routing_key, queue if declare else None, queue.expires)
 
 
 def inbox_key(topic: str, boot: str) -> str:
@@ -196,11 +198,20 @@ def check_name(what: str, name: object) -> str:
 
 
 def is_addressable(key: object) -> bool:
-    """Whether a peer's reply_to or inbox can be the key of a queue of ours.
-
-    taskflow's executors use uuids. Anything else would let a stranger steer our answers.
-    """
+    """Whether a peer's inbox can be the key of a queue of ours."""
     return isinstance(key, str) and 0 < len(key) <= 128 and _KEY.fullmatch(key) is not None
 
 
+def takes_replies(key: object) -> bool:
+    """Whether a peer's reply_to can be an executor's: only there may a stranger steer our answers.
+
+    taskflow's executors use uuids, ours their names. What can be the key of a worker's inbox, or of
+    a queue on which a fan-out is heard, is never one. (In taskflow's dialect a topic can be: that
+    is for the worker to know, which reads it.)
+    """
+    return is_addressable(key) and _OTHERS.fullmatch(str(key)) is None
+
+
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]+")
+#: The keys of ``inbox``, ``call_queue`` and ``hello_queue``.
+_OTHERS: Final = re.compile(r".*\.([0-9a-f]{16}|call|hello)")

@@ -22,7 +22,8 @@ arrives as the one character they spell: JSON cannot tell these apart.
 Ints longer than ``LARGE_DIGITS`` never meet ``int()`` and ``str()``, which refuse 4300 digits or
 take quadratic time; they are converted by halves here, whatever the interpreter's limit says.
 
-Not decided here: the shape of messages (``schemas``), the size of a body, who is told of a refusal.
+Not decided here: the shape of messages (``schemas``), how long a body may be (``size``), who is
+told of a refusal.
 Called by everything that makes or reads a body; any thread; no user code runs (but the ``repr`` of
 a key that is refused).
 """
@@ -39,10 +40,14 @@ from math import isfinite
 from typing import Any, Final, Literal, NoReturn
 
 from protocol.errors import ValueRefused
+from protocol.size import at_least, too_long
 
 #: A value that may travel: the user's payload, of which nothing more is known.
 Json = Any
 
+#: Lists and dicts in one message. An empty one is three characters to write and 64 bytes to read:
+#: 16 MiB of them would be 360 MB.
+MAX_CONTAINERS: Final = 1_000_000
 MAX_DEPTH: Final = 200  # containers inside each other; far below any stack's end on either side
 LARGE_DIGITS: Final = 600  # decimal digits; below 640, the lowest limit Python lets anyone set
 MANY: Final = 8  # items; from here on it pays to look at the types of all of them first
@@ -62,35 +67,37 @@ _CONTAINERS: Final = _DICTS | _LISTS
 _Verdict = Literal["plain", "large", "refused"]
 
 
-def check(value: object, what: str) -> None:
+def check(value: object, what: str, most: int | None = None) -> None:
     """Raise :class:`~protocol.errors.ValueRefused` unless ``value`` may travel.
 
     ``what`` is what the value is to the user, and begins the path: with ``argument 'images'`` the
     error may say ``argument 'images'[3].size: a set cannot travel; turn it into a list``. Cycles
-    and values deeper than :data:`MAX_DEPTH` are refused too. Any thread; never recursive.
+    and values deeper than :data:`MAX_DEPTH` are refused too, and what no text of ``most`` bytes
+    can hold. Any thread; never recursive.
     """
     if _survey(value) == "refused":
         _refuse(value, what)
+    if most is not None:
+        _demand_room(value, what, most)
 
 
-def dumps(value: object, what: str = "value") -> str:
+def dumps(value: object, what: str = "value", most: int | None = None) -> str:
     """The compact ASCII JSON text of ``value``, which is checked first as :func:`check` does.
 
     Raises :class:`~protocol.errors.ValueRefused`, also if another thread changes the value so that
-    it can no longer be written.
+    it can no longer be written, and if its text is longer than ``most`` bytes: before it is
+    written, where that is certain then.
     """
     verdict = _survey(value)
     if verdict == "refused":
         _refuse(value, what)
-    if verdict == "plain":
-        try:
-            return _ENCODER.encode(value)
-        except (TypeError, ValueError, RuntimeError):
-            pass  # changed under our hands, or the caller's stack is nearly full: _write can tell
-    try:
-        return _write(value)
-    except RuntimeError as error:
-        raise ValueRefused(f"{what}: it changed while it was being written", what) from error
+    if most is None:
+        return _text(value, what, verdict)
+    _demand_room(value, what, most)
+    text = _text(value, what, verdict)
+    if len(text) > most:
+        raise ValueRefused(too_long(what, len(text)), what)
+    return text
 
 
 def loads(data: str | bytes | bytearray | memoryview) -> Json:
@@ -125,7 +132,33 @@ def loads(data: str | bytes | bytearray | memoryview) -> Json:
         raise ValueRefused("JSON that the rest of the calling thread's stack cannot hold") from None
 
 
+def demand_few(text: str | bytes | bytearray | memoryview, what: str, most: int) -> None:
+    """Raise ``ValueRefused`` if a JSON text holds more than ``most`` lists and dicts.
+
+    They are counted as they are written: to read them is what costs.
+    """
+    if len(text) <= most:
+        return
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+    if raw.count(b"[") + raw.count(b"{") <= most:
+        return
+    brackets = _brackets(raw)
+    found = brackets.count(b"[") + brackets.count(b"{")
+    if found > most:
+        raise ValueRefused(
+            f"{what}: {found:,} lists and dicts, and a message holds no more than {most:,}; send "
+            "columns instead of rows, or put it where both sides can read it and send its path",
+            what,
+        )
+
+
 # -- checking
+
+
+def _demand_room(value: object, what: str, most: int) -> None:
+    size = at_least(value, most)
+    if size > most:
+        raise ValueRefused(too_long(what, size, is_least=True), what)
 
 
 def _survey(value: Any) -> _Verdict:
@@ -363,6 +396,18 @@ def _an(name: str) -> str:
 # -- writing
 
 
+def _text(value: object, what: str, verdict: _Verdict) -> str:
+    if verdict == "plain":
+        try:
+            return _ENCODER.encode(value)
+        except (TypeError, ValueError, RuntimeError):
+            pass  # changed under our hands, or the caller's stack is nearly full: _write can tell
+    try:
+        return _write(value)
+    except RuntimeError as error:
+        raise ValueRefused(f"{what}: it changed while it was being written", what) from error
+
+
 _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=True, check_circular=False, allow_nan=False, separators=(",", ":")
 )
@@ -440,11 +485,15 @@ def _depth(raw: bytes) -> int:
 
     Right for every prefix that is JSON so far, which is as far as a parser descends.
     """
+    return max(accumulate(map(_STEPS.__getitem__, _brackets(raw))), default=0)
+
+
+def _brackets(raw: bytes) -> bytes:
+    """The brackets of a JSON text, without those in strings."""
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside_strings = b"".join(raw.split(b'"')[::2])
-    brackets = outside_strings.translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+    return outside_strings.translate(None, _NO_BRACKETS)
 
 
 def _int_of(text: str) -> int:

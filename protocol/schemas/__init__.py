@@ -9,8 +9,8 @@ it.
 Bodies of NOTIFY, REQUEST and RESPONSE and the failure dict are taskflow's
 (``taskflow.engines.worker_based.protocol``, ``taskflow.types.failure``), with what its code demands
 beyond its schemas written down as schema: a result is a pair, failures are failure dicts. The
-header and RELEASE are ours: open where a later version may add a field, closed where a changed body
-would be a new kind.
+header and the other kinds are ours: open where a later version may add a field, closed where a
+changed body would be a new kind.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ NAMES: Final = (
     "response",
     "failure",
     "header",
+    "held",
+    "cancel",
+    "receipt",
     "release",
+    "dropped",
 )
 
 

@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 
 from protocol import envelope
 from protocol.envelope import (
+    CANCEL,
+    DROPPED,
+    HELD,
     KINDS,
     MAX_HEADER,
     MAX_PROPERTY,
     NOTIFY,
+    RECEIPT,
     RELEASE,
     REQUEST,
     RESPONSE,
@@ -37,14 +41,30 @@ REASONS = {
 
 BOOT = "0123456789abcdef"
 FULL = Header(
-    caps=("release",), executor="ex1", incarnation=3, worker="host-17", boot=BOOT, clock=123456,
-    slots=4, credit=16, inbox=f"default.{BOOT}", tickets="3:17-20,25 4:2", start_by=183456,
-    attempt=2, base=1, mode="alo", end="done",
+    caps=("release",), executor="ex1", incarnation=3, keep=60, worker="host-17", boot=BOOT,
+    clock=123456, slots=4, credit=16, inbox=f"default.{BOOT}", beat=1000, replaces=BOOT[::-1],
+    tickets="3:17-20,25 4:2", start_by=183456, attempt=2, base=1, mode="alo", time_limit=1500,
+    soft_time_limit=500, end="done",
 )  # fmt: skip
 ON_REQUEST = Header(
     executor="ex1", incarnation=1, boot=BOOT, tickets="1:1", start_by=60000, mode="alo"
 )
+ON_CANCEL = replace(ON_REQUEST, mode=None)
+ON_RECEIPT = Header(executor="ex1", incarnation=1, boot=BOOT)
 ON_RESPONSE = Header(boot=BOOT, clock=5, tickets="1:1")
+#: HELD, RELEASE and DROPPED: tickets are in their bodies.
+ON_DIGEST = Header(boot=BOOT, clock=5)
+
+#: By kind and side, what a native peer's header has there, and nothing that is not needed.
+NEEDED: dict[tuple[str, bool], Header] = {
+    (REQUEST, True): ON_REQUEST,
+    (CANCEL, True): ON_CANCEL,
+    (RECEIPT, True): ON_RECEIPT,
+    (RESPONSE, False): ON_RESPONSE,
+    (HELD, False): ON_DIGEST,
+    (RELEASE, False): ON_DIGEST,
+    (DROPPED, False): ON_DIGEST,
+}
 
 
 def read(
@@ -77,12 +97,19 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("wrong_side", {"kind": REQUEST, "at_worker": False}),
     ("wrong_side", {"kind": RESPONSE, "at_worker": True}),
     ("wrong_side", {"kind": RELEASE, "at_worker": True}),
+    ("wrong_side", {"kind": HELD, "at_worker": True}),
+    ("wrong_side", {"kind": DROPPED, "at_worker": True}),
+    ("wrong_side", {"kind": CANCEL, "at_worker": False}),
+    ("wrong_side", {"kind": RECEIPT, "at_worker": False}),
     ("no_reply_to", {"kind": REQUEST, "reply_to": None}),
     ("no_reply_to", {"kind": REQUEST, "reply_to": ""}),
     ("no_reply_to", {"kind": NOTIFY, "reply_to": None, "correlation_id": None}),
     ("no_correlation_id", {"kind": REQUEST, "correlation_id": None}),
     ("no_correlation_id", {"kind": REQUEST, "correlation_id": ""}),
     ("no_correlation_id", {"kind": RESPONSE, "correlation_id": None, "at_worker": False}),
+    ("no_correlation_id", {"kind": CANCEL, "correlation_id": None}),
+    ("no_reply_to", {"kind": CANCEL, "reply_to": None}),
+    ("no_reply_to", {"kind": RECEIPT, "reply_to": None}),
     ("property", {"kind": REQUEST, "reply_to": "x" * (MAX_PROPERTY + 1)}),
     ("property", {"kind": REQUEST, "reply_to": ["ex1"]}),
     ("property", {"kind": REQUEST, "correlation_id": 5}),
@@ -113,20 +140,23 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("schema", {"kind": REQUEST, "header": '{"v":1,"caps":"release"}'}),
     ("schema", {"kind": REQUEST, "header": '{"v":1,"tk":"1:2,"}'}),
     ("schema", {"kind": REQUEST, "header": '{"v":1,"mode":"all"}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"keep":-1}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"keep":1e300}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"bt":0}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"replaces":"w1"}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"tl":0}'}),
+    ("schema", {"kind": REQUEST, "header": '{"v":1,"sl":0.5}'}),
     *(
-        ("incomplete", {"kind": REQUEST, "header": text_of(ON_REQUEST, without=name)})
-        for name in ("executor", "incarnation", "boot", "tickets", "start_by", "mode")
+        ("incomplete", {"kind": kind, "at_worker": side, "header": text_of(header, without=name)})
+        for (kind, side), header in NEEDED.items()
+        for name in (field.name for field in fields(header) if field.name != "version")
+        if getattr(header, name) is not None
     ),
     *(
-        (
-            "incomplete",
-            {"kind": RESPONSE, "header": text_of(ON_RESPONSE, without=name), "at_worker": False},
-        )
-        for name in ("boot", "clock", "tickets")
+        ("incomplete", {"kind": kind, "header": None, "at_worker": side})
+        for kind, side in NEEDED
+        if kind not in (REQUEST, RESPONSE)
     ),
-    ("incomplete", {"kind": RELEASE, "header": text_of(Header(boot=BOOT)), "at_worker": False}),
-    ("incomplete", {"kind": RELEASE, "header": text_of(Header(clock=5)), "at_worker": False}),
-    ("incomplete", {"kind": RELEASE, "header": None, "at_worker": False}),
 ]
 
 
@@ -177,7 +207,11 @@ def test_a_native_peer_says_what_its_kind_needs_in_its_header() -> None:
     assert around == Envelope(REQUEST, "ex1", "6f1", ON_REQUEST)
     around = read(RESPONSE, header=ON_RESPONSE.to_text(), at_worker=False)
     assert around.header == ON_RESPONSE
-    assert read(RELEASE, None, None, ON_RESPONSE.to_text(), at_worker=False).kind == RELEASE
+    for (kind, at_worker), header in NEEDED.items():
+        assert read(kind, header=header.to_text(), at_worker=at_worker).header == header
+    for kind in (HELD, RELEASE, DROPPED):
+        assert read(kind, None, None, ON_DIGEST.to_text(), at_worker=False).kind == kind
+    assert read(RECEIPT, "ex1", None, ON_RECEIPT.to_text()).correlation_id is None
     assert read(NOTIFY, "ex1", None, Header(executor="ex1").to_text()).header is not None
 
 
@@ -236,11 +270,13 @@ def test_a_full_header_travels_under_its_short_names() -> None:
     """Those of the native dialect."""
     said = json.loads(FULL.to_text())
     assert said == {
-        "v": 1, "caps": ["release"], "ex": "ex1", "in": 3, "w": "host-17", "b": BOOT, "ck": 123456,
-        "slots": 4, "credit": 16, "inbox": f"default.{BOOT}", "tk": "3:17-20,25 4:2", "sb": 183456,
-        "at": 2, "base": 1, "mode": "alo", "end": "done",
+        "v": 1, "caps": ["release"], "ex": "ex1", "in": 3, "keep": 60, "w": "host-17", "b": BOOT,
+        "ck": 123456, "slots": 4, "credit": 16, "inbox": f"default.{BOOT}", "bt": 1000,
+        "replaces": BOOT[::-1], "tk": "3:17-20,25 4:2", "sb": 183456, "at": 2, "base": 1,
+        "mode": "alo", "tl": 1500, "sl": 500, "end": "done",
     }  # fmt: skip
     assert parse_header(FULL.to_text()) == FULL
+    assert len(said) == len(fields(Header)), "a field of the header is not looked at here"
 
 
 name = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
@@ -262,6 +298,11 @@ headers = st.builds(
     start_by=st.none() | count,
     attempt=st.none() | ordinal,
     base=st.none() | ordinal,
+    keep=st.none() | count,
+    beat=st.none() | ordinal,
+    replaces=st.none() | st.just(BOOT),
+    time_limit=st.none() | ordinal,
+    soft_time_limit=st.none() | ordinal,
     mode=st.sampled_from([None, "alo", "amo"]),
     end=st.sampled_from([None, "done", "stopped", "limit", "crash"]),
 )
@@ -278,7 +319,7 @@ def test_a_header_comes_back_as_it_was(header: Header) -> None:
 
 def test_fields_of_a_later_version_are_ignored() -> None:
     """A rolling upgrade begins with the workers."""
-    later = {**json.loads(FULL.to_text()), "v": 2, "keep": 60, "x": {"y": [1]}, "version": 9}
+    later = {**json.loads(FULL.to_text()), "v": 2, "grace": 60, "x": {"y": [1]}, "version": 9}
     assert parse_header(json.dumps(later)) == replace(FULL, version=2)
 
 
@@ -338,6 +379,9 @@ def test_envelopes_and_headers_are_frozen() -> None:
 
 
 def test_the_kinds_are_taskflows_three_and_ours() -> None:
-    """What is announced in ``caps`` beyond taskflow's is a kind we know."""
-    assert KINDS == (NOTIFY, REQUEST, RESPONSE, RELEASE)
-    assert {cap.upper() for cap in envelope.CAPS} <= set(KINDS)
+    """All of ours are announced in ``caps``, and nothing else is but that a run can be ended."""
+    assert KINDS == (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED)
+    assert {cap.upper() for cap in envelope.CAPS} == set(KINDS) - {NOTIFY, REQUEST, RESPONSE}
+    assert envelope.STOPS not in envelope.CAPS
+    assert parse_header(Header(caps=(*envelope.CAPS, envelope.STOPS)).to_text()) is not None
+    assert {kind for kind, _ in NEEDED} == set(KINDS) - {NOTIFY}

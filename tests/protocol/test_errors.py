@@ -11,7 +11,10 @@ import pytest
 from protocol import errors
 from protocol.errors import (
     IllegalTransition,
+    JournalError,
+    JournalLocked,
     MessageRefused,
+    RequestEnded,
     RequestTimeout,
     TasklineError,
     ValueRefused,
@@ -24,6 +27,9 @@ CLASSES = {
     for name, value in vars(errors).items()
     if isinstance(value, type) and value.__module__ == errors.__name__
 }
+
+#: A request that came to its end without a result or an exception of the task's own.
+ENDED = [kind for kind in CLASSES.values() if issubclass(kind, RequestEnded)]
 
 #: A branch of the drawing: what is left of it, the class, the rest of the line.
 _BRANCH = re.compile(r"^(?P<left>[ │]*)[├└]── (?P<name>\w+) +(?P<rest>.*)$")
@@ -80,6 +86,30 @@ def test_time_outs_are_time_outs(kind: type[TasklineError]) -> None:
     assert str(kind("request 6f1 expired after 60.0 s")) == "request 6f1 expired after 60.0 s"
 
 
+def test_how_a_request_ended_says_which() -> None:
+    """Each has the uuid; nothing else of ours ends one but expiry and the task's own failure."""
+    assert {kind.__name__ for kind in ENDED} == {
+        "RequestEnded",
+        "TaskCancelled",
+        "TimeLimitExceeded",
+        "WorkerLost",
+        "ResultLost",
+        "PoisonTask",
+    }
+    assert WorkerLost("fell silent").request_uuid == ""
+
+
+def test_a_locked_journal_is_a_journal_that_cannot_be_written() -> None:
+    """Who cannot write it does not have to know why."""
+    assert issubclass(JournalLocked, JournalError)
+    assert JournalLocked("in use").holder == ""
+
+
+def test_a_request_nobody_knows_is_a_failed_look_up() -> None:
+    """``except LookupError`` is enough for who does not know us."""
+    assert issubclass(errors.UnknownRequest, LookupError)
+
+
 def test_nothing_else_is_a_time_out() -> None:
     """So that ``except TimeoutError`` means what it says."""
     late = {name for name, kind in CLASSES.items() if issubclass(kind, TimeoutError)}
@@ -93,7 +123,8 @@ def test_nothing_else_is_a_time_out() -> None:
         (MessageRefused("schema", "$.state: 1 is no state"), ("reason", "detail")),
         (IllegalTransition("WAITING", "SUCCESS"), ("state", "event")),
         (RequestTimeout("expired", request_uuid="6f1", state="PENDING"), ("request_uuid", "state")),
-        (WorkerLost("three were lost", request_uuid="6f1"), ("request_uuid",)),
+        (JournalLocked("ex1.journal is written by another", holder="pid 17"), ("holder",)),
+        *((kind("said", request_uuid="6f1"), ("request_uuid",)) for kind in ENDED),
         *((kind("said"), ()) for kind in CLASSES.values() if "__init__" not in kind.__dict__),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, TasklineError) else "",

@@ -20,7 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import failure, values
-from protocol.errors import TaskFailed, TasklineError, ValueRefused, WorkerLost
+from protocol.errors import (
+    SoftTimeLimitExceeded,
+    TaskFailed,
+    TasklineError,
+    TimeLimitExceeded,
+    ValueRefused,
+    WorkerLost,
+)
 from protocol.failure import RemoteError, from_exception, from_text, parse, to_exception
 
 HERE = __name__
@@ -637,6 +644,21 @@ def test_what_is_raised_here_can_fail_again_and_be_pickled() -> None:
         again = pickle.loads(pickle.dumps(exc))
         assert type(again) is type(exc)
         assert again.remote == exc.remote  # type: ignore[attr-defined]
+
+
+def test_a_soft_time_limit_arrives_as_itself_with_what_is_known_of_it() -> None:
+    exc = raised(SoftTimeLimitExceeded("my.task has run for its soft_time_limit of 2 s"))
+    back = to_exception(json.loads(values.dumps(from_exception(exc))), "w1")
+    assert type(back) is SoftTimeLimitExceeded
+    assert str(back) == str(exc)
+    assert back.remote.worker == "w1"  # type: ignore[attr-defined]
+    assert "In worker w1" in str(back.__cause__)
+
+
+def test_the_end_at_a_time_limit_arrives_as_itself() -> None:
+    back = to_exception(from_exception(TimeLimitExceeded("my.task ran for 2 s")))
+    assert type(back) is TimeLimitExceeded
+    assert back.request_uuid == ""
 
 
 # -- whatever a peer sends

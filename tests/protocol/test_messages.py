@@ -16,9 +16,32 @@ from taskflow.engines.worker_based import protocol as theirs
 from taskflow.types import failure as flow_failure
 
 from protocol import messages
-from protocol.envelope import KINDS, NOTIFY, RELEASE, REQUEST, RESPONSE
+from protocol.envelope import (
+    CANCEL,
+    DROPPED,
+    HELD,
+    KINDS,
+    NOTIFY,
+    RECEIPT,
+    RELEASE,
+    REQUEST,
+    RESPONSE,
+)
 from protocol.errors import MessageRefused, ValueRefused
-from protocol.messages import Answer, Message, Question, Release, Request, Response
+from protocol.messages import (
+    Answer,
+    Cancel,
+    Dropped,
+    Held,
+    Message,
+    Question,
+    Receipt,
+    Release,
+    Request,
+    Response,
+)
+from protocol.size import MAX_BODY
+from protocol.values import MAX_CONTAINERS
 from tests.protocol.arbitrary import json_values, texts
 from tests.protocol.captured import FRAMES, Frame
 
@@ -178,7 +201,23 @@ responses = (
     | st.builds(Response.success, json_values)
     | st.builds(Response.event, texts, st.dictionaries(texts, json_values, max_size=3))
 )
-reasons: st.SearchStrategy[messages.ReleaseReason] = st.sampled_from(["full", "late", "drain"])
+reasons: st.SearchStrategy[messages.ReleaseReason] = st.sampled_from(
+    ["full", "late", "drain", "cancelled", "over"]
+)
+named = st.sampled_from(["1:1", "3:17-20,25 4:2"])
+digests = st.builds(Held, *[st.just("") | named] * 4)
+ours = (
+    digests
+    | st.builds(
+        Cancel,
+        st.sampled_from(["keep", "stop"]),
+        st.sampled_from(["user", "expired", "superseded"]),
+    )
+    | st.builds(Receipt, named)
+    | st.builds(Dropped, named)
+)
+#: Read by a worker; all others by an executor.
+TO_WORKER = (REQUEST, CANCEL, RECEIPT)
 releases = st.lists(st.tuples(st.just("3:17-20,25 4:2"), reasons), min_size=1, max_size=5).map(
     lambda items: Release(tuple(items))
 )
@@ -202,11 +241,11 @@ def test_every_response_passes_taskflows_validation(response: Response) -> None:
 # there and back -----------------------------------------------------------------------------
 
 
-@given(requests | responses | releases | answers | st.just(Question()))
+@given(requests | responses | releases | ours | answers | st.just(Question()))
 @settings(deadline=None)
 def test_every_message_comes_back_as_it_was(message: Message) -> None:
     """As ASCII on the way, whatever is in it."""
-    at_worker = isinstance(message, (Request, Question))
+    at_worker = isinstance(message, Question) or message.kind in TO_WORKER
     body = messages.encode(message)
     assert body.isascii()
     assert messages.decode(message.kind, body, at_worker=at_worker) == message
@@ -245,6 +284,19 @@ def test_ints_of_any_size_travel() -> None:
     large = 7**6000
     body = messages.encode(Response.success({"n": large}))
     assert messages.decode(RESPONSE, body, at_worker=False) == Response.success({"n": large})
+
+
+def test_a_digest_leaves_out_what_it_has_none_of() -> None:
+    """Empty is how nothing at all is said: the proof of absence."""
+    assert json_of(Held()) == {}
+    assert json_of(Held(running="1:2")) == {"running": "1:2"}
+    assert json_of(Held("1:1", "1:2", "1:3", "1:4")) == {
+        "queued": "1:1",
+        "running": "1:2",
+        "ended": "1:3",
+        "dropped": "1:4",
+    }
+    assert messages.decode(HELD, b"{}", at_worker=False) == Held()
 
 
 def test_messages_are_frozen() -> None:
@@ -287,6 +339,12 @@ def test_a_value_that_cannot_travel_is_refused_with_its_path() -> None:
         Release((("1:2", "bored"),)),  # type: ignore[arg-type]
         Release((("1:2", "full"),) * 65),
         Answer("t1", (5,)),  # type: ignore[arg-type]
+        Held("1:"),
+        Held(dropped="1:" + "9" * 200_000),
+        Cancel("keep", "bored"),  # type: ignore[arg-type]
+        Cancel("", "user"),  # type: ignore[arg-type]
+        Receipt(""),
+        Dropped("1:2,"),
     ],
     ids=repr,
 )
@@ -324,7 +382,7 @@ NESTED = (
 def test_what_is_no_json_is_refused_as_such(kind: str, body: object) -> None:
     """Truncated, of another encoding, too deep, or no text at all."""
     with pytest.raises(MessageRefused) as caught:
-        messages.decode(kind, body, at_worker=kind == REQUEST)
+        messages.decode(kind, body, at_worker=kind in TO_WORKER)
     assert caught.value.reason == "json"
     assert len(caught.value.detail) < 300
     assert caught.value.detail.isprintable()
@@ -361,6 +419,18 @@ def test_what_is_no_json_is_refused_as_such(kind: str, body: object) -> None:
         (RELEASE, '{"items": []}', "$.items:"),
         (RELEASE, '{"items": [{"tickets": "1:2", "reason": "full", "x": 1}]}', "$.items[0]:"),
         (RELEASE, '{"items": [{"tickets": "1:x", "reason": "full"}]}', "$.items[0].tickets:"),
+        (HELD, "[]", "$:"),
+        (HELD, '{"queued": ""}', "$.queued:"),
+        (HELD, '{"running": ["1:2"]}', "$.running:"),
+        (HELD, '{"ended": "1:2", "later": "1:2"}', "$:"),
+        (CANCEL, "{}", "$:"),
+        (CANCEL, '{"if_started": "keep"}', "$:"),
+        (CANCEL, '{"if_started": "stop\\n", "reason": "user"}', "$.if_started:"),
+        (CANCEL, '{"if_started": "stop", "reason": "user", "grace": 1}', "$:"),
+        (RECEIPT, "{}", "$:"),
+        (RECEIPT, '{"tickets": "1:2-"}', "$.tickets:"),
+        (DROPPED, "{}", "$:"),
+        (DROPPED, '{"tickets": ["1:2"]}', "$.tickets:"),
     ],
     ids=lambda value: value[:40],
 )
@@ -369,7 +439,7 @@ def test_json_that_is_no_such_message_is_refused_with_the_path(
 ) -> None:
     """Two words for the counter and the reader: ``schema``, and where."""
     with pytest.raises(MessageRefused) as caught:
-        messages.decode(kind, body, at_worker=kind == REQUEST)
+        messages.decode(kind, body, at_worker=kind in TO_WORKER)
     assert caught.value.reason == "schema"
     assert path in caught.value.detail
 
@@ -397,3 +467,39 @@ def test_whatever_a_body_is_it_is_read_or_refused(
     except MessageRefused as refusal:
         assert refusal.reason in {"json", "schema"}
         assert refusal.detail.isprintable()
+
+
+# -- how long
+
+
+def test_a_body_of_the_longest_is_written_and_read_and_one_byte_more_is_not() -> None:
+    around = len(messages.encode(Response.success("")))
+    longest = messages.encode(Response.success("x" * (MAX_BODY - around)))
+    assert len(longest) == MAX_BODY
+    assert isinstance(messages.decode(RESPONSE, longest, at_worker=False), Response)
+    with pytest.raises(ValueRefused, match=r"the body of a RESPONSE: (at least )?16\.0 MiB"):
+        messages.encode(Response.success("x" * (MAX_BODY - around + 1)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_body_that_is_too_long_is_refused_unread(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "loads", lambda _: pytest.fail("it was read"))
+    for at_worker in (True, False):
+        with pytest.raises(MessageRefused, match="16,777,217 bytes") as caught:
+            messages.decode(kind, bytes(MAX_BODY + 1), at_worker=at_worker)
+        assert caught.value.reason == "too_long"
+
+
+def test_more_lists_and_dicts_than_a_message_holds_are_not_read() -> None:
+    """16 MiB of empty lists were 360 MB at their reader, and a minute until the next request."""
+    body = b'{"state":"SUCCESS","data":{"result":[' + b"[]," * MAX_CONTAINERS + b"1]}}"
+    with pytest.raises(MessageRefused, match=r"1,000,003 lists and dicts") as caught:
+        messages.decode(RESPONSE, body, at_worker=False)
+    assert caught.value.reason == "json"
+    with pytest.raises(ValueRefused, match="columns instead of rows"):
+        messages.encode(Response.success([[]] * MAX_CONTAINERS))
+    text = "[{" * MAX_CONTAINERS  # in a string they are letters
+    said = messages.encode(Response.success(text))
+    assert messages.decode(RESPONSE, said, at_worker=False) == Response.success(text)

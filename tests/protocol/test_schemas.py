@@ -57,11 +57,24 @@ VALID: dict[str, list[Any]] = {
         {"v": 1, "ex": "ex1", "in": 3, "b": BOOT, "tk": "3:17-20,25 4:2", "sb": 0, "mode": "alo"},
         {"v": 2, "caps": ["release"], "w": "h-1", "b": BOOT, "ck": 0, "slots": 4, "credit": 4096}
         | {"inbox": f"default.{BOOT}", "at": 2, "base": 1, "end": "done", "later": {}},
+        {"v": 1, "keep": 0, "bt": 1, "replaces": BOOT, "tl": 1, "sl": 1500},
     ],
     "release": [
         {"items": [{"tickets": "3:17-20,25 4:2", "reason": "full"}]},
         {"items": [{"tickets": "1:1", "reason": reason} for reason in ("late", "drain")]},
+        {"items": [{"tickets": "1:1", "reason": reason} for reason in ("cancelled", "over")]},
     ],
+    "held": [
+        {},
+        {"queued": "1:1-3", "running": "1:4", "ended": "3:17-20,25 4:2", "dropped": "1:9"},
+    ],
+    "cancel": [
+        {"if_started": "keep", "reason": "user"},
+        {"if_started": "stop", "reason": "expired"},
+        {"if_started": "keep", "reason": "superseded"},
+    ],
+    "receipt": [{"tickets": "3:17-20,25 4:2"}],
+    "dropped": [{"tickets": "1:1"}],
 }
 
 
@@ -104,7 +117,11 @@ def test_every_kind_of_message_has_a_schema() -> None:
         messages.Answer,
         messages.Request,
         messages.Response,
+        messages.Held,
+        messages.Cancel,
+        messages.Receipt,
         messages.Release,
+        messages.Dropped,
     ]
     assert set(messages.Message.__args__) == set(kinds)
     assert len({kind.schema for kind in kinds} & set(schemas.NAMES)) == len(kinds)
@@ -183,6 +200,27 @@ TRICKY: list[tuple[str, Any, bool]] = [
     ("release", {"items": [{"tickets": "1:2", "reason": "full"}] * 65}, False),
     ("release", {"items": [{"tickets": "1:" + "9" * 200_000, "reason": "full"}]}, False),
     ("release", {"items": {}}, False),
+    ("header", {"v": 1, "keep": 0}, True),
+    ("header", {"v": 1, "keep": 60.0}, True),
+    ("header", {"v": 1, "keep": True}, False),
+    ("header", {"v": 1, "bt": 0}, False),
+    ("header", {"v": 1, "bt": 5000.0}, True),
+    ("header", {"v": 1, "replaces": BOOT + "\n"}, False),
+    ("header", {"v": 1, "tl": 0.0}, False),
+    ("header", {"v": 1, "sl": 2**53}, False),
+    ("held", {"queued": ""}, False),
+    ("held", {"queued": "1:1\n"}, False),
+    ("held", {"queued": None}, False),
+    ("held", {"": "1:1"}, False),
+    ("held", {"dropped": "1:" + "9" * 199_998}, True),
+    ("held", {"dropped": "1:" + "9" * 199_999}, False),
+    ("held", [], False),
+    ("cancel", {"if_started": "keep\n", "reason": "user"}, False),
+    ("cancel", {"if_started": "keep", "reason": ["user"]}, False),
+    ("cancel", {"if_started": True, "reason": "user"}, False),
+    ("receipt", {"tickets": "1:2 "}, False),
+    ("receipt", {"tickets": "1:２"}, False),
+    ("dropped", {"tickets": "1:2", "": 1}, False),
 ]
 
 
@@ -304,8 +342,12 @@ def test_a_wording_of_something_deep_is_bounded_too() -> None:
         ("notify-answer", {"topic": 1, "tasks": ["a"] * 200_000}),
         ("request", {**REVERT, "result": ["failure", {**CAUSE, "causes": [1] * 200_000}]}),
         ("release", {"items": [1] * 200_000}),
+        ("held", {"queued": "1:" + ",1" * 99_000}),
+        ("held", {"queued": "1:" + "1" * 199_000 + "x"}),
+        ("receipt", {"tickets": "1:" + "1-1," * 49_000}),
+        ("cancel", dict.fromkeys(map(str, range(200_000)))),
     ],
-    ids=["tasks", "topic", "causes", "items"],
+    ids=["tasks", "topic", "causes", "items", "comma", "digits", "spans", "words"],
 )
 def test_a_megabyte_made_to_be_slow_to_word_is_not(name: str, value: Any) -> None:
     """Processor time, so that a busy machine does not count."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from taskflow.engines.worker_based import protocol as theirs
 
-from protocol import schemas, timing
+from protocol import schemas, tickets, timing
 from protocol.timing import CLOCK_MARGIN, CLOCK_RATE_DRIFT, start_by_has_passed
 
 
@@ -20,9 +20,36 @@ def test_the_periods_fit_each_other() -> None:
     """A lease outlives two lost beats; a queue outlives every peer that may still come back."""
     assert timing.LEASE > 2 * timing.BEAT
     assert timing.KEEP > timing.LEASE
+    assert timing.lease(timing.BEAT) == timing.LEASE
+    assert timing.KEEP_JOURNALED >= timing.REPLY_EXPIRES > timing.KEEP
     assert timing.INBOX_EXPIRES > timing.KEEP
     assert timing.REPLY_EXPIRES >= timing.INBOX_EXPIRES
     assert timing.FIRST_CALL_WAIT <= timing.NOTIFY_PERIOD
+
+
+@pytest.mark.parametrize("beat", [0.1, 1.0, 5.0, 60.0])
+def test_two_beats_may_be_lost_and_the_third_be_late_and_yet_a_lease_ends_within_three(
+    beat: float,
+) -> None:
+    """What a worker promises and what it does differ, so that both hold on a busy machine."""
+    assert timing.lease(beat) < 3 * beat
+    late = timing.lease(beat) - 3 * timing.pace(beat)
+    assert late > 0.3 * beat
+
+
+def test_a_lost_request_is_repaired_within_its_window() -> None:
+    """A lease, a beat that says it is not there, and the time to send it again."""
+    assert timing.START_WINDOW >= timing.LEASE + 2 * timing.BEAT
+
+
+def test_a_receipt_comes_before_the_result_is_sent_again() -> None:
+    """With a moment for the way there and back; each series only grows, and then goes on."""
+    assert timing.RESULT_RESENDS[0] > 2 * timing.RECEIPT_DELAY
+    for series in (timing.RESULT_RESENDS, timing.CANCEL_RESENDS):
+        assert list(series) == sorted(set(series))
+        assert series[0] > 0
+    assert timing.RECEIPTS_AT_ONCE <= tickets.MAX_NAMED
+    assert min(timing.MAX_CRASHES, timing.MAX_ATTEMPTS) >= 1
 
 
 def test_the_schema_of_the_header_knows_the_bound_on_a_credit() -> None:

@@ -12,7 +12,16 @@ from taskflow.engines.worker_based import proxy
 
 from protocol import timing, topology
 from protocol.errors import ConfigurationError
-from protocol.topology import Address, Exchange, Names, Queue, check_name, inbox_key, is_addressable
+from protocol.topology import (
+    Address,
+    Exchange,
+    Names,
+    Queue,
+    check_name,
+    inbox_key,
+    is_addressable,
+    takes_replies,
+)
 
 names = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 BOOT = "0123456789abcdef"
@@ -157,6 +166,25 @@ def test_uuids_names_and_inboxes_are_addressable(key: str) -> None:
 def test_nothing_else_is_addressable(key: object) -> None:
     """It would let a stranger steer our answers."""
     assert not is_addressable(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "so"),
+    [
+        ("38ce3bf4-4932-4349-b461-2be27b45dcec", True),
+        ("0123456789abcdef", True),
+        ("nightly", True),
+        ("nightly.2026-11", True),
+        (f"default.{BOOT}", False),
+        (f".{BOOT}", False),
+        (f"default.{BOOT}.call", False),
+        ("nightly.hello", False),
+        ("a b", False),
+        (None, False),
+    ],
+)
+def test_answers_go_to_executors_and_never_to_a_worker_or_a_fan_out(key: object, so: bool) -> None:
+    assert takes_replies(key) is so
 
 
 def test_names_are_frozen() -> None:

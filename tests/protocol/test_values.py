@@ -612,3 +612,27 @@ def test_a_value_changed_by_another_thread_meanwhile_is_written_or_refused() -> 
     finally:
         done.set()
         thread.join(30)
+
+
+# -- a text that may not be longer
+
+
+def test_what_is_certainly_too_long_is_refused_before_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(values, "_text", lambda *_: pytest.fail("it was written"))
+    for refuse in (values.dumps, values.check):
+        with pytest.raises(ValueRefused, match=r"the result: at least 1\.9 MiB") as caught:
+            refuse(["x" * 1_000_000] * 2, "the result", 1000)
+        assert caught.value.path == "the result"
+
+
+def test_what_turns_out_too_long_when_it_is_written_is_refused_too() -> None:
+    assert values.dumps("é" * 10, "it", 62) == '"' + "\\u00e9" * 10 + '"'
+    with pytest.raises(ValueRefused, match="it: 62 bytes as JSON"):
+        values.dumps("é" * 10, "it", 61)
+
+
+def test_what_cannot_travel_is_named_before_its_size() -> None:
+    with pytest.raises(ValueRefused, match="a set cannot travel"):
+        values.dumps(["x" * 5000, {1}], "it", 1000)
