@@ -1,1 +1,1 @@
-"""How messages and events travel: ``bus.wire`` carries messages between processes, over kombu."""
+"""How messages and events travel: ``bus.wire`` between processes, ``bus.news`` to a file."""
