@@ -2,7 +2,11 @@
 
 A connection belongs to one thread (py-amqp loses messages otherwise, measured), and a process has
 two: the listener's and the publisher's, because publishing on an AMQP connection that consumes runs
-consumer callbacks inside the publish. The errors of the libraries below are translated here.
+consumer callbacks inside the publish. Other threads may only ``abort`` it. The errors of the
+libraries below are translated here where somebody asks for their kind.
+
+No call waits without an end (``deadlines``). What somebody deletes behind our back is declared
+again: what is consumed, by ``refresh``; what is published to, when a message finds it gone.
 
 What a body says is none of this room's business; which queues there are is ``protocol.topology``'s.
 """
@@ -10,27 +14,34 @@ What a body says is none of this room's business; which queues there are is ``pr
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import kombu
 
-from bus.wire.outgoing import Undeliverable, is_final, properties_of
+from bus.wire import deadlines
+from bus.wire.confirms import Confirms
+from bus.wire.guard import Guard
+from bus.wire.outgoing import Undeliverable, is_final, is_unroutable, properties_of
 from bus.wire.unopened import keep_closed
+from bus.wire.unreached import unreached
 from bus.wire.urls import BrokerUrl
 from protocol import topology
-from protocol.errors import BrokerError, BrokerUnavailable
+from protocol.claim import Found, Wanted
+from protocol.envelope import MAX_HEADER
+from protocol.errors import BrokerError
 from protocol.parcel import Parcel
 
 logger = logging.getLogger("taskline.bus.wire.broker")
 
-CONNECT_TIMEOUT = 4.0  # seconds for one try
-HEARTBEAT = 10.0  # seconds; AMQP's, checked in every drain
-CONFIRM_TIMEOUT = 10.0  # seconds in which a broker must have taken a list
 PREFETCH = 500  # deliveries under way to one consumer; unset is unbounded client memory on AMQP
 MOST_AT_ONCE = 500  # deliveries handed over in one list
+MOST_BYTES_AT_ONCE = 8 * 1024 * 1024  # of their bodies; at least one delivery
+#: Bytes: the least that ``proto-max-bulk-len`` can be, and what a message has on Redis besides its
+#: body and our header, at most.
+_SURELY_TAKEN = 1024 * 1024
+_AROUND = 4096
 _NO_WAIT = 0.0001  # seconds; "what is there": nought means "for ever" to kombu's virtual transports
 
 
@@ -39,6 +50,8 @@ class Delivery:
     """What the broker handed over: nothing of it has been looked at."""
 
     message: kombu.Message
+    #: Which of its connection's lives it came in; it can be acknowledged in that one only.
+    epoch: int = 0
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -46,19 +59,45 @@ class Delivery:
         properties: dict[str, Any] = self.message.properties
         return properties
 
+    @property
+    def size(self) -> int:
+        """Bytes of its body, near enough."""
+        body = self.message.body
+        return len(body) if isinstance(body, (str, bytes, bytearray, memoryview)) else 0
+
 
 class Broker:
     """A connection. One thread only; ``open`` and ``close`` may be called again and again."""
 
-    def __init__(self, url: BrokerUrl) -> None:
+    def __init__(
+        self,
+        url: BrokerUrl,
+        *,
+        on_wait: Callable[[bool], None] | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        """``on_wait`` is called again and again in the midst of a publish that takes long.
+
+        With whether the broker has said that it takes nothing at present. ``guard`` signs what is
+        published, each time that it is.
+        """
         self.url = url
+        self._guard = guard
+        self._on_wait = on_wait or _nothing
+        #: How many deliveries were not acknowledged because their connection was gone.
+        self.stale = 0
+        self._epoch = 0
+        #: Open, or being opened; set before it is, for ``abort``.
+        self._line: kombu.Connection | None = None
         self._connection: kombu.Connection | None = None
         self._channel: Any = None
         self._producer: kombu.Producer | None = None
         self._consumer: kombu.Consumer | None = None
+        self._consumed: tuple[topology.Queue, ...] = ()
         self._declared: set[topology.Queue | topology.Exchange] = set()
         self._arrived: list[Delivery] = []
-        self._confirms: _Confirms | None = None
+        self._arrived_bytes = 0
+        self._confirms: Confirms | None = None
 
     def __repr__(self) -> str:
         return f"<Broker {self.url.shown} {'open' if self._connection else 'closed'}>"
@@ -68,26 +107,18 @@ class Broker:
         """Whether ``open`` was called and ``close`` was not; the line may be dead all the same."""
         return self._connection is not None
 
-    def keep_alive(self) -> None:
-        """Answer heartbeats on a connection that only publishes. Raises if it is dead."""
-        if self.url.kind == "amqp" and self._connection is not None:
-            try:
-                self._connection.drain_events(timeout=_NO_WAIT)
-            except TimeoutError:
-                pass
-            self._connection.heartbeat_check()
-
     def open(self) -> None:
         """Connect. Raises :class:`BrokerUnavailable` naming the broker and the last error."""
         self.close()
         url = self.url
-        settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
+        settings: dict[str, Any] = {"connect_timeout": deadlines.CONNECT_TIMEOUT}
         if url.transport:
             settings["transport"] = url.transport
         if url.kind == "amqp":
-            settings["heartbeat"] = HEARTBEAT
-        host = url.url if url.kind in ("redis", "amqp") else None
-        connection = kombu.Connection(host, transport_options=dict(url.options), **settings)
+            settings["heartbeat"] = deadlines.HEARTBEAT
+        options = dict(url.options)
+        connection = kombu.Connection(url.address, transport_options=options, **settings)
+        self._line = connection
         try:
             # A single try: how long to go on trying is the decision of who opens.
             connection.ensure_connection(
@@ -97,23 +128,50 @@ class Broker:
             keep_closed(self._channel)
         except Exception as error:
             _quietly(connection.release)
-            raise BrokerUnavailable(
-                f"connecting to {url.shown} failed: {type(error).__name__}: {error}; is it "
-                "running, and is the URL right?"
-            ) from error
+            raise unreached(error, url) from error
+        self._epoch += 1
         self._connection = connection
 
     def close(self) -> None:
-        """Disconnect; what was delivered and not settled goes back to its queue. Never raises."""
-        connection, self._connection = self._connection, None
-        channel, self._channel = self._channel, None
+        """Disconnect; what was delivered and not settled goes back to its queue. Never raises.
+
+        Takes a moment (``deadlines.CLOSING``) if the broker does not answer: what cannot be given
+        back then, it gives back by itself.
+        """
+        line, self._line = self._line, None
+        self._connection = self._channel = None
         self._producer = self._consumer = self._confirms = None
+        self._consumed = ()
         self._declared.clear()
         self._arrived = []
-        if channel is not None:
-            _quietly(channel.close)
-        if connection is not None:
-            _quietly(connection.release)
+        self._arrived_bytes = 0
+        if line is not None:
+            _quietly(line.release)
+
+    def abort(self) -> None:
+        """Cut the line: who is in a call of this connection comes back from it. Any thread."""
+        line = self._line
+        if line is not None and self.url.kind in ("amqp", "redis"):
+            _quietly(line.transport.abort)
+
+    def hurry(self) -> None:
+        """Wait for no answer longer than a moment from now on: this connection is to be closed."""
+        if self._line is not None and self.url.kind in ("amqp", "redis"):
+            self._line.transport.hurry()
+
+    def keep_alive(self) -> None:
+        """See that the connection lives while nothing is sent or taken. Raises if it does not.
+
+        What is delivered meanwhile, as far as the broker goes without acknowledgements, is kept for
+        the next ``drain``.
+        """
+        if self._connection is None:
+            return
+        if self.url.kind == "amqp":
+            self._take(self._connection, _NO_WAIT)
+            self._connection.heartbeat_check()
+        elif self.url.kind == "redis":
+            self._channel.keep_alive()
 
     # declaring ------------------------------------------------------------------------------------
 
@@ -123,6 +181,17 @@ class Broker:
             if thing not in self._declared:
                 self._entity(thing).declare()
                 self._declared.add(thing)
+
+    def refresh(self) -> None:
+        """Declare again what is consumed, if somebody has deleted it. Cheap; every few seconds.
+
+        Raises where to open and to consume again is what helps.
+        """
+        self._open_channel().refresh([self._entity(queue) for queue in self._consumed])
+        if self.url.kind == "redis":
+            self._channel.prolong(
+                {queue.name: queue.expires for queue in self._consumed if _is_list(queue)}
+            )
 
     def delete(self, queue: topology.Queue) -> None:
         """Delete a queue and its binding, with what is in it; this connection consumes no more."""
@@ -138,7 +207,7 @@ class Broker:
                 thing.name, thing.type, durable=thing.durable, auto_delete=thing.auto_delete
             )
             return exchange.bind(self._open_channel())
-        # On Redis an expiry costs four round trips a publish, and takes waiting messages with it.
+        # On Redis kombu's expiry costs four commands a message: the transport has its own.
         expires = None if self.url.kind == "redis" else thing.expires
         queue = kombu.Queue(
             thing.name,
@@ -155,35 +224,104 @@ class Broker:
     def publish(self, parcels: Sequence[Parcel]) -> None:
         """Publish a list, in order; returns when the broker has taken all of it.
 
-        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. Raises
-        ``Undeliverable`` for what will never be taken: before anything is sent if it names a
-        parcel. After any other error nobody knows which of them arrived: whoever sends again must
-        be talking to peers that expect a message twice, as all of ours do.
+        AMQP: one wait for the confirms of the whole list. Redis and local: one batch. What finds
+        its queue gone that we declare for it is published again, into a new one.
+
+        Raises ``Undeliverable`` for what will never be taken: before anything is sent if it names a
+        parcel. After any other ``BrokerError`` (it is away, its disk or memory is full) nobody
+        knows which of them arrived, but for the beginning that ``NotTaken`` tells of: whoever sends
+        again must be talking to peers that expect a message twice, as all of ours do.
         """
-        ready = [(parcel, properties_of(parcel)) for parcel in parcels]
+        ready = [(parcel, properties_of(parcel, self._guard)) for parcel in parcels]
+        if self.url.kind == "redis":
+            for parcel in parcels:
+                self._demand_room(parcel)
         try:
             self._publish(ready)
+        except BrokerError:
+            raise
         except Exception as error:
             if is_final(error):
-                raise Undeliverable(f"{type(error).__name__}: {error}") from error
-            raise
+                raise Undeliverable(_words(error)) from error
+            raise BrokerError(f"publishing to {self.url.shown}: {_words(error)}") from error
+
+    def _demand_room(self, parcel: Parcel) -> None:
+        """Raise ``Undeliverable`` for what is longer than this Redis may be told to take."""
+        size = len(parcel.body) * 4 // 3 + MAX_HEADER + _AROUND  # kombu: base64, in a text of JSON
+        if size > _SURELY_TAKEN and size > (longest := self._open_channel().longest):
+            raise Undeliverable(
+                f"as it is sent it is {size:,} bytes, and proto-max-bulk-len is {longest:,.0f}",
+                parcel,
+            )
 
     def _publish(self, ready: Sequence[tuple[Parcel, dict[str, Any]]]) -> None:
+        lost = self._publish_once(ready)
+        if not lost:
+            return
+        again = [
+            each
+            for each in ready
+            if (each[0].address.exchange, each[0].address.routing_key) in lost
+        ]
+        for parcel, _ in again:
+            if parcel.address.declare is not None:
+                self._declared.discard(parcel.address.declare)
+        lost = self._publish_once(again)
+        if lost:
+            raise BrokerError(f"publishing: there is no queue for {sorted(lost)}, declared or not")
+
+    def _publish_once(self, ready: Sequence[tuple[Parcel, dict[str, Any]]]) -> set[tuple[str, str]]:
+        """Publish these; the (exchange, routing key) of those that no queue got."""
         if self._producer is None:
             self._producer = kombu.Producer(self._open_channel(), auto_declare=False)
             if self.url.kind == "amqp":
-                self._confirms = _Confirms(self._channel)
+                self._confirms = Confirms(self._channel)
+        if self.url.kind == "memory":
+            self._declared.clear()  # it does not say that something is gone, and declares at once
         for parcel, _ in ready:
             if parcel.address.declare is not None:
                 self.declare(parcel.address.declare)
-        producer = self._producer
-        with producer.batch(MOST_AT_ONCE):
-            for parcel, properties in ready:
-                producer.publish(parcel.body, **properties)
-                if self._confirms is not None:
-                    self._confirms.sent += 1
-        if self._confirms is not None:
-            self._confirms.wait(self._connection, time.monotonic() + CONFIRM_TIMEOUT)
+        if self.url.kind == "redis":
+            self._channel.publish_with(
+                {
+                    parcel.address.routing_key: parcel.address.expires
+                    for parcel, _ in ready
+                    if parcel.address.expires is not None
+                }
+            )
+        producer, confirms = self._producer, self._confirms
+        already = confirms.sent if confirms is not None else 0
+        says_so = self.url.kind in ("amqp", "local")
+        try:
+            with producer.batch(MOST_AT_ONCE):
+                for parcel, properties in ready:
+                    # A fan-out to nobody is no loss, and what its reader declares is its reader's.
+                    is_ours = says_so and isinstance(parcel.address.declare, topology.Queue)
+                    producer.publish(parcel.body, mandatory=is_ours, **properties)
+                    if confirms is not None:
+                        confirms.sent += 1
+        except Exception as error:
+            if not is_unroutable(error):
+                raise
+            return {(parcel.address.exchange, parcel.address.routing_key) for parcel, _ in ready}
+        if confirms is None:
+            return set()
+        return confirms.wait(self._connection, already, self._on_wait)
+
+    # claiming -------------------------------------------------------------------------------------
+
+    def claim(self, wanted: Sequence[Wanted]) -> list[Found | None]:
+        """Make these claims where the names are free; what is under each name now.
+
+        None: it was another's, and is free again already. Only where ``claims.demand_place`` found
+        that there can be any. After an error nobody knows which of them were made.
+        """
+        found: list[Found | None] = self._open_channel().claim(wanted)
+        return found
+
+    def release(self, name: str, value: str) -> None:
+        """Take back this claim, if the name still has this value."""
+        self._open_channel().release(name, value)
 
     # consuming ------------------------------------------------------------------------------------
 
@@ -201,6 +339,10 @@ class Broker:
             prefetch_count=PREFETCH,
         )
         self._consumer.consume()
+        self._consumed = tuple(queues)
+        if self._connection is not None and self.url.kind == "redis":
+            # It subscribes to fan-outs when it first waits for messages.
+            self._take(self._connection, _NO_WAIT)
 
     def drain(self, timeout: float) -> list[Delivery]:
         """What has been delivered, waiting up to ``timeout`` seconds for the first; or nothing.
@@ -211,22 +353,33 @@ class Broker:
         connection = self._connection
         if connection is None:
             raise BrokerError(f"draining from {self.url.shown}: the connection is closed")
-        arrived: list[Delivery] = []
-        self._arrived = arrived
+        self._take(connection, _NO_WAIT if self._arrived else timeout)
+        if self.url.kind == "amqp":
+            connection.heartbeat_check()
+        arrived, self._arrived = self._arrived, []
+        self._arrived_bytes = 0
+        return arrived
+
+    def _take(self, connection: kombu.Connection, timeout: float) -> None:
         try:
             connection.drain_events(timeout=timeout)
             # On Redis each message costs a round trip of its own: there never is another at once.
-            while self.url.kind != "redis" and len(arrived) < MOST_AT_ONCE:
+            while self.url.kind != "redis" and self._has_room():
                 connection.drain_events(timeout=_NO_WAIT)
         except TimeoutError:
             pass
-        if self.url.kind == "amqp":
-            connection.heartbeat_check()
-        return arrived
 
     def settle(self, deliveries: Sequence[Delivery]) -> None:
-        """Acknowledge these, all that the last ``drain`` returned: they have been taken over."""
+        """Acknowledge these, all that the last ``drain`` returned: they have been taken over.
+
+        Not if the connection they came by has been closed: there they have gone back to their
+        queues, and on the present one their numbers stand for others, or for none, which AMQP
+        answers by closing the channel.
+        """
         if not deliveries:
+            return
+        if deliveries[-1].epoch != self._epoch or self._connection is None:
+            self.stale += len(deliveries)
             return
         if self.url.kind == "amqp":
             deliveries[-1].message.ack(multiple=True)
@@ -234,8 +387,14 @@ class Broker:
         for delivery in deliveries:
             delivery.message.ack()
 
+    def _has_room(self) -> bool:
+        """Whether more is taken at once: the rest waits in the broker, or in its socket."""
+        return len(self._arrived) < MOST_AT_ONCE and self._arrived_bytes < MOST_BYTES_AT_ONCE
+
     def _on_message(self, message: kombu.Message) -> None:
-        self._arrived.append(Delivery(message))
+        delivery = Delivery(message, self._epoch)
+        self._arrived.append(delivery)
+        self._arrived_bytes += delivery.size
 
     def _open_channel(self) -> Any:
         if self._channel is None:
@@ -243,48 +402,19 @@ class Broker:
         return self._channel
 
 
-class _Confirms:
-    """Publisher confirms of one AMQP channel, counted instead of waited for one by one.
+def _nothing(is_blocked: bool) -> None:
+    """Nobody wants to know."""
 
-    The broker numbers what a channel publishes 1, 2, 3 … and confirms numbers, or all up to one
-    (RabbitMQ, "Publisher Confirms"). One wait per list is ten times as fast as one per message.
-    """
 
-    def __init__(self, channel: Any) -> None:
-        #: Published on this channel so far.
-        self.sent = 0
-        self._open_below = 1  # every number below is confirmed
-        self._confirmed: set[int] = set()
-        self._refused = 0
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._on_ack)
-        channel.events["basic_nack"].add(self._on_nack)
+def _is_list(queue: topology.Queue) -> bool:
+    """Whether it is a list on Redis that ends when nobody reads it; a fan-out is none."""
+    return queue.expires is not None and queue.exchange is None
 
-    def wait(self, connection: Any, deadline: float) -> None:
-        """Until all that was sent is confirmed; raises BrokerError if it is refused or too late."""
-        while self._open_below <= self.sent and not self._refused:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise BrokerError(
-                    f"publishing: {self.sent - self._open_below + 1} messages were not confirmed "
-                    f"within {CONFIRM_TIMEOUT:.0f} s; the broker may be out of memory or disk"
-                )
-            connection.drain_events(timeout=left)
-        if self._refused:
-            raise BrokerError(f"publishing: the broker refused {self._refused} messages")
 
-    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        if multiple:
-            self._open_below = max(self._open_below, delivery_tag + 1)
-            self._confirmed = {tag for tag in self._confirmed if tag >= self._open_below}
-        else:
-            self._confirmed.add(delivery_tag)
-        while self._open_below in self._confirmed:
-            self._confirmed.discard(self._open_below)
-            self._open_below += 1
-
-    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
-        self._refused += 1
+def _words(error: BaseException) -> str:
+    """What happened, and what was behind it: kombu's own words are seldom the interesting ones."""
+    said = f"{type(error).__name__}: {error}"
+    return f"{said} ({_words(error.__cause__)})" if error.__cause__ is not None else said
 
 
 def _quietly(close: Any) -> None:

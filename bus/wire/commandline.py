@@ -41,7 +41,13 @@ class Parser(argparse.ArgumentParser):
         for action, several in self._mirrored:
             flag = action.option_strings[0]
             value = environ.get(self._variable(action))
-            if not value or any(arg == flag or arg.startswith(f"{flag}=") for arg in argv):
+            flags = action.option_strings
+            if not value or any(arg.startswith(f"{each}=") for arg in argv for each in flags):
+                continue
+            if any(arg in flags for arg in argv):
+                continue
+            if isinstance(action, argparse.BooleanOptionalAction):
+                said.append(flags[self._is_no(action, value)])
                 continue
             parts = [part.strip() for part in value.split(",")] if several else [value]
             said += [f"{flag}={part}" for part in parts if part]
@@ -66,16 +72,37 @@ class Parser(argparse.ArgumentParser):
             metavar="KEY=VALUE",
             help="for kombu's transport; may be repeated",
         )
+        self.mirror(
+            "--signing-keys",
+            metavar="FILE",
+            help="sign all messages, and refuse what is not signed with one of these keys: a line "
+            "ID: SECRET each, in hexadecimal digits; the first signs",
+        )
+        self.mirror(
+            "--require-signature",
+            action=argparse.BooleanOptionalAction,
+            default=None,
+            help="refuse what is unsigned; default: if there are keys",
+        )
         self.add_logging(log_level)
 
     def add_url(self) -> None:
         """Which broker, and nothing else."""
-        self.mirror("--url", help="the broker: local://[/path] (default), redis://…, amqp://…")
+        self.mirror(
+            "--url",
+            help="the broker: local://[/path] (default), redis[s]://…, amqp[s]://…; for taskflow's "
+            "peers filesystem:///path too",
+        )
 
     def add_logging(self, level: str) -> None:
         """How much is logged, this much by default; the version."""
         self.mirror("--log-level", choices=LOG_LEVELS, default=level, help="default: %(default)s")
         self.add_argument("--version", action="version", version=f"taskline {__version__}")
+
+    def _is_no(self, action: argparse.Action, value: str) -> bool:
+        if value.lower() not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
+            self.error(f"{self._variable(action)}={value}: say yes or no")
+        return value.lower() in ("0", "no", "false", "off")
 
     @staticmethod
     def _variable(action: argparse.Action) -> str:

@@ -10,16 +10,20 @@ from typing import Any, Final
 
 from kombu.transport.virtual import NotEquivalentError
 
+from bus.wire.guard import Guard
 from protocol.envelope import HEADER, MAX_PROPERTY
 from protocol.errors import BrokerError, PeerError, SubmitRefused
 from protocol.messages import CONTENT_ENCODING, CONTENT_TYPE
 from protocol.parcel import Parcel
+from protocol.signing import SIGNATURE
 
 _PERSISTENT: Final = 2  # AMQP delivery_mode
 
 #: AMQP's reply codes for what stays refused: no permission, no such exchange, and declared
 #: differently or too large. The local broker uses the same.
 _FINAL: Final = (403, 404, 406)
+#: The same for a mandatory message that reaches no queue.
+_NO_ROUTE: Final = 312
 
 
 class Undeliverable(BrokerError):
@@ -31,8 +35,8 @@ class Undeliverable(BrokerError):
         self.parcel = parcel
 
 
-def properties_of(parcel: Parcel) -> dict[str, Any]:
-    """All but the body, as ``kombu.Producer.publish`` wants it.
+def properties_of(parcel: Parcel, guard: Guard | None = None) -> dict[str, Any]:
+    """All but the body, as ``kombu.Producer.publish`` wants it; signed now, if there is a guard.
 
     Raises ``Undeliverable`` for a header or property that could not travel.
     """
@@ -50,11 +54,16 @@ def properties_of(parcel: Parcel) -> dict[str, Any]:
         properties["reply_to"] = _short("reply_to", envelope.reply_to, parcel)
     if envelope.correlation_id is not None:
         properties["correlation_id"] = _short("correlation_id", envelope.correlation_id, parcel)
+    header = None
     if envelope.header is not None:
         try:
-            properties["headers"] = {HEADER: envelope.header.to_text()}
+            header = envelope.header.to_text()
         except (PeerError, SubmitRefused) as error:
             raise Undeliverable(str(error), parcel) from error
+        properties["headers"][HEADER] = header
+    signature = guard.sign(parcel, header) if guard is not None else None
+    if signature is not None:
+        properties["headers"][SIGNATURE] = signature
     return properties
 
 
@@ -67,6 +76,11 @@ def is_final(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def is_unroutable(error: BaseException) -> bool:
+    """Whether it says that a mandatory message found no queue, and that nothing was published."""
+    return getattr(error, "code", None) == _NO_ROUTE
 
 
 def _short(what: str, text: str, parcel: Parcel) -> str:

@@ -25,14 +25,18 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from typing import Any, TypeAlias
 
+import kombu
 from kombu.exceptions import ChannelError, ConnectionError
 from kombu.transport import memory, virtual
 from kombu.utils.uuid import uuid
+
+from bus.wire.transports.memory_claims import CLAIMS
+from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "Transport"]
 
@@ -283,6 +287,23 @@ class Channel(memory.Channel):
         with self._topology:
             found = super()._lookup(exchange, routing_key, default)
         return list(found)
+
+    def refresh(self, queues: Sequence[kombu.Queue]) -> None:
+        """Declare these again, with what they are bound to."""
+        for queue in queues:
+            queue.declare()
+
+    # claims ---------------------------------------------------------------------------------------
+
+    def claim(self, wanted: Sequence[Wanted]) -> list[Found | None]:
+        """Claim each name, if it is free; what is there now. Any thread."""
+        self.ensure_open("claiming keys")
+        return CLAIMS.claim(wanted)
+
+    def release(self, name: str, value: str) -> None:
+        """Take this claim back, if it is still there. Any thread."""
+        self.ensure_open("giving a key back")
+        CLAIMS.release(name, value)
 
     # consuming ------------------------------------------------------------------------------------
 

@@ -138,3 +138,20 @@ def test_a_transport_option_is_a_pair(text: str, pair: tuple[str, object]) -> No
 def test_what_is_no_pair_is_none(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         transport_option(text)
+
+
+def test_a_word_that_is_yes_or_no_can_come_from_the_environment(
+    parser: Parser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def required(*argv: str, said: str = "") -> object:
+        environ = {"TASKLINE_REQUIRE_SIGNATURE": said}
+        return parser.parse([*argv, "mytasks"], environ).require_signature
+
+    assert required() is None
+    assert [required(said=word) for word in ("yes", "1", "True")] == [True] * 3
+    assert [required(said=word) for word in ("no", "0", "off")] == [False] * 3
+    assert required("--no-require-signature", said="yes") is False
+    assert required("--require-signature", said="no") is True
+    with pytest.raises(SystemExit):
+        required(said="perhaps")
+    assert "TASKLINE_REQUIRE_SIGNATURE=perhaps: say yes or no" in capsys.readouterr().err

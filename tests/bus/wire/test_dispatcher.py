@@ -11,12 +11,24 @@ from kombu.message import Message
 
 from bus.wire import Dispatcher
 from bus.wire.broker import Delivery
-from bus.wire.dispatcher import MAX_REMEMBERED, QUIET
+from bus.wire.dispatcher import MAX_LINES, MAX_REMEMBERED, QUIET
 from bus.wire.unopened import keep_closed
 from protocol import envelope, messages
 from protocol.envelope import HEADER, Header
-from protocol.messages import Answer, Question, Request, Response
+from protocol.messages import (
+    Answer,
+    Cancel,
+    Dropped,
+    Held,
+    Question,
+    Receipt,
+    Release,
+    Request,
+    Response,
+)
+from protocol.messages import Message as Said
 from protocol.parcel import Received, Refused
+from protocol.size import MAX_BODY
 
 LOGGER = "taskline.bus.wire.dispatcher"
 REQUEST = messages.encode(Request("m.task", arguments={"x": 1}))
@@ -94,6 +106,34 @@ def test_our_header_comes_along() -> None:
     assert found.envelope.header == header
 
 
+#: As much as the kinds of ours need in their header.
+TO_WORKER = Header(
+    executor="ex1", incarnation=1, boot="0" * 16, tickets="1:1", start_by=60000
+).to_text()
+TO_EXECUTOR = Header(boot="0" * 16, clock=5).to_text()
+
+#: Each kind of ours as it is read, on the side it is for.
+OURS: list[tuple[bool, Said]] = [
+    (True, Cancel("keep", "user")),
+    (True, Receipt("1:1-3")),
+    (False, Held(running="1:1")),
+    (False, Release((("1:1", "late"),))),
+    (False, Dropped("1:1")),
+]
+
+
+@pytest.mark.parametrize(("at_worker", "message"), OURS, ids=lambda value: str(value)[:9])
+def test_each_kind_of_ours_is_read_where_it_is_for(at_worker: bool, message: Said) -> None:
+    header = TO_WORKER if at_worker else TO_EXECUTOR
+    body = messages.encode(message)
+    good = delivery(body, type=message.kind, headers={HEADER: header})
+    (found,) = Dispatcher(at_worker=at_worker).sort([good])
+    assert isinstance(found, Received)
+    assert found.message == message
+    refusal = refused(Dispatcher(at_worker=not at_worker), good)
+    assert refusal.reason == "wrong_side"
+
+
 BAD_AT_WORKER: list[tuple[str, dict[str, Any]]] = [
     ("no_type", {"type": None}),
     ("unknown_type", {"type": "CELERY"}),
@@ -103,6 +143,13 @@ BAD_AT_WORKER: list[tuple[str, dict[str, Any]]] = [
     ("unknown_type", {"type": ""}),
     ("wrong_side", {"type": "RESPONSE"}),
     ("wrong_side", {"type": "RELEASE"}),
+    ("wrong_side", {"type": "HELD"}),
+    ("wrong_side", {"type": "DROPPED"}),
+    ("incomplete", {"type": "CANCEL"}),
+    ("incomplete", {"type": "CANCEL", "headers": {HEADER: '{"v": 1}'}}),
+    ("incomplete", {"type": "RECEIPT", "correlation_id": None}),
+    ("schema", {"type": "CANCEL", "headers": {HEADER: TO_WORKER}, "body": b"{}"}),
+    ("schema", {"type": "RECEIPT", "headers": {HEADER: TO_WORKER}, "body": b'{"tickets": ""}'}),
     ("no_reply_to", {"reply_to": None}),
     ("no_reply_to", {"reply_to": ""}),
     ("no_correlation_id", {"correlation_id": None}),
@@ -139,6 +186,8 @@ BAD_AT_WORKER: list[tuple[str, dict[str, Any]]] = [
     ("json", {"body": b'{"arguments": {"x": NaN}}'}),
     ("json", {"body": b"[" * 100_000}),
     ("json", {"body": b"[" * 100_000 + b"]" * 100_000}),
+    ("too_long", {"body": REQUEST + b" " * MAX_BODY}),
+    ("too_long", {"body": b"[" * (MAX_BODY + 1)}),
     ("json", {"body": 5}),
     ("json", {"body": {"task_cls": "x"}}),
     ("schema", {"body": b"[]"}),
@@ -164,7 +213,14 @@ def test_nonsense_at_a_worker_is_refused_and_counted_under_its_reason(
 
 
 BAD_AT_EXECUTOR: list[tuple[str, dict[str, Any]]] = [
+    ("too_long", {"type": "RESPONSE", "body": b" " * (MAX_BODY + 1)}),
     ("wrong_side", {"type": "REQUEST"}),
+    ("wrong_side", {"type": "CANCEL"}),
+    ("wrong_side", {"type": "RECEIPT"}),
+    ("incomplete", {"type": "HELD", "body": b"{}"}),
+    ("incomplete", {"type": "DROPPED", "body": b'{"tickets": "1:1"}'}),
+    ("schema", {"type": "HELD", "body": b'{"held": "1:1"}', "headers": {HEADER: TO_EXECUTOR}}),
+    ("schema", {"type": "DROPPED", "body": b"{}", "headers": {HEADER: TO_EXECUTOR}}),
     ("no_correlation_id", {"type": "RESPONSE", "correlation_id": None}),
     ("schema", {"type": "NOTIFY", "body": b"{}"}),
     ("schema", {"type": "RESPONSE", "body": b'{"state": "DONE", "data": {}}'}),
@@ -269,14 +325,31 @@ def test_a_peers_name_cannot_forge_a_log_line(caplog: pytest.LogCaptureFixture) 
     assert record.getMessage().isprintable()
 
 
+def test_a_stranger_of_many_names_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It was a line for each name, 17 MB of them for 100,000 messages."""
+    now = 100.0
+    dispatcher = Dispatcher(at_worker=True, clock=lambda: now)
+    dispatcher.sort([delivery(b"{", reply_to=f"peer-{n}") for n in range(500)])
+    dispatcher.sort([delivery(type=None, reply_to="peer-0")])  # another reason
+    assert len(caplog.records) == MAX_LINES + 1
+    assert dispatcher.refusals == {"json": 500, "no_type": 1}
+    now += QUIET
+    dispatcher.sort([delivery(b"{", reply_to="peer-499")])
+    assert f"({500 - MAX_LINES} from other peers were not told of)" in caplog.messages[-1]
+
+
 def test_the_peers_remembered_for_the_log_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, LOGGER)
-    dispatcher = Dispatcher(at_worker=True)
-    dispatcher.sort([delivery(b"{", reply_to=f"peer-{n}") for n in range(MAX_REMEMBERED + 50)])
+    now = 0.0
+    dispatcher = Dispatcher(at_worker=True, clock=lambda: now)
+    for n in range(MAX_REMEMBERED + 50):
+        dispatcher.sort([delivery(b"{", reply_to=f"peer-{n}")])
+        now += QUIET / MAX_LINES
     assert len(dispatcher._logged) == MAX_REMEMBERED
     assert dispatcher.refusals == {"json": MAX_REMEMBERED + 50}
 
 
 def test_the_kinds_of_the_protocol_are_all_looked_at() -> None:
     """A kind added to the protocol needs its place in the tables above."""
-    assert envelope.KINDS == ("NOTIFY", "REQUEST", "RESPONSE", "RELEASE")
+    looked_at = {message.kind for _, message in OURS} | {"NOTIFY", "REQUEST", "RESPONSE"}
+    assert looked_at == set(envelope.KINDS)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bus.wire import Broker, parse_url
+from bus.wire.testing import free_port
 from bus.wire.urls import default_path
 from protocol.errors import BrokerUnavailable, ConfigurationError
-from tests.bus.wire.servers import free_port
+from tests.certificates import make
 
 SECRET = "hunter2"
 
@@ -26,6 +27,9 @@ SECRET = "hunter2"
         ("redis://localhost:6379/3", "redis"),
         ("amqp://localhost//", "amqp"),
         ("pyamqp://localhost/vhost", "amqp"),
+        ("rediss://localhost", "redis"),
+        ("amqps://localhost//", "amqp"),
+        ("filesystem:///somewhere", "filesystem"),
     ],
 )
 def test_a_url_means_one_broker_which_says_what_it_guarantees(url: str | None, kind: str) -> None:
@@ -68,7 +72,12 @@ def test_options_given_win_over_ours_and_are_kept_apart() -> None:
         "http://host/",
         "localhost:6379",
         "redis",
-        "rediss://host",
+        "rediss:///0",
+        "amqps://",
+        "filesystem://",
+        "filesystem:///",
+        "filesystem://relative/path",
+        "filesystem:///path?polling_interval=1",
         "local://host/path",
         "local:///path?sink=full",
         "redis://host:port/",
@@ -88,10 +97,11 @@ def test_what_no_broker_answers_to_is_refused_before_anything_is_connected(url: 
     [
         f"redis://user:{SECRET}@host:6379/0",
         f"redis://:{SECRET}@host",
-        f"redis://host:6379/0?password={SECRET}",
         f"amqp://user:{SECRET}@host:5672//",
         f"pyamqp://user:{SECRET}@host/vhost?heartbeat=5",
         f"memory://user:{SECRET}@host",
+        f"rediss://user:{SECRET}@host:6380/0",
+        f"amqps://user:{SECRET}@host//",
     ],
 )
 def test_a_password_is_neither_in_what_is_shown_nor_in_any_repr(url: str) -> None:
@@ -109,6 +119,9 @@ def test_a_password_is_neither_in_what_is_shown_nor_in_any_repr(url: str) -> Non
         f"user:{SECRET}@host:6379",
         f"local://user:{SECRET}@host/path",
         f"redis://:{SECRET}@host:port/",
+        f"redis://host:6379/0?password={SECRET}",
+        f"rediss://:{SECRET}@/0",
+        f"rediss://:{SECRET}@host/0?verify={SECRET}",
         f"redis://:a/{SECRET}@host:6379/0",
         f"redis://:a#{SECRET}@host:6379/0",
         f"redis://:a?{SECRET}@host:6379/0",
@@ -139,3 +152,52 @@ def test_a_password_is_not_in_what_is_said_of_a_broker_that_is_away(scheme: str)
 def test_an_escaped_password_is_fine() -> None:
     broker = parse_url("redis://:a%2Fb%40c%23@host:6379/0")
     assert broker.shown == "redis://:**@host:6379/0"
+
+
+def test_an_encrypted_url_is_told_to_kombu_without_what_is_ours(tmp_path: Path) -> None:
+    """Where TLS is spoken, under the port that is usual for it; verified for the URL's host."""
+    files = make(tmp_path)
+    broker = parse_url(f"rediss://user:{SECRET}@db.example/3?ca={files.ca}")
+    assert broker.address == f"redis://user:{SECRET}@db.example:6379/3"
+    assert broker.shown == "rediss://user:**@db.example/3"
+    assert broker.tls is not None
+    assert broker.tls.host == "db.example"
+    assert broker.options["tls"] is broker.tls
+    assert "certificate verified" in broker.guarantee
+    rabbit = parse_url("amqps://guest:guest@[::1]//")
+    assert rabbit.address == "amqp://guest:guest@[::1]:5671//"
+    assert rabbit.tls is not None
+    assert rabbit.tls.host == "::1"
+    assert parse_url("redis://localhost").tls is None
+
+
+def test_an_encrypted_url_can_be_handed_to_another_process_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an executor does with its private workers."""
+    folder = tmp_path / "a folder, ü & 100%"
+    folder.mkdir()
+    files = make(folder)
+    monkeypatch.chdir(folder)
+    first = parse_url("amqps://host//?ca=ca.pem&cert=client.pem&key=secret-place-of-the-key.pem")
+    monkeypatch.chdir(tmp_path)
+    again = parse_url(first.url)
+    assert again == first
+    assert again.tls is not None
+    assert again.tls.key == str(files.client_key)
+    for shown in (first.shown, repr(first), repr(Broker(first))):
+        assert files.client_key.name not in shown
+
+
+def test_a_folders_url_is_its_path_and_takes_no_options(tmp_path: Path) -> None:
+    """kombu's own would say where messages lie, and then nobody would meet."""
+    path = tmp_path / "with space, ü and %41"
+    first = parse_url(f"filesystem://{tmp_path}/with%20space,%20%C3%BC%20and%20%2541")
+    assert first.options == {"path": str(path)}
+    assert parse_url(first.url) == first
+    with pytest.raises(ConfigurationError, match="PATH/messages"):
+        parse_url(first.url, {"data_folder_in": "elsewhere"})
+    first.check_dialects(["taskflow"])
+    parse_url("memory://").check_dialects(["native", "taskflow"])
+    with pytest.raises(ConfigurationError, match="local://"):
+        first.check_dialects(["taskflow", "native"])

@@ -18,6 +18,7 @@ The rooms, from the floor up::
     pages       shrinking the file
     layout      tables, pragmas, opening the file
     topology    exchanges, queues, bindings, routing (SQL inside somebody's transaction)
+    claims      names that one has for so many seconds (the same)
     store       every transaction, and the life of a connection
     channel     kombu's Channel, QoS and publish batch
     transport   kombu's Transport: connecting, draining, closing
@@ -34,6 +35,12 @@ that does not exist is dropped (or raises, with ``mandatory=True``), so that not
 reader that is gone; consuming from one raises 404; declaring a name again with other flags raises
 406; ``auto_delete`` and ``expires`` of queues are honoured. Not offered: message expiry, priority,
 ``max_length``, dead letters, exchange-to-exchange bindings, the event loop of kombu's hub.
+
+How much it keeps. No queue has a bound of its own: how much is in one is up to who sends (what a
+worker takes, what an executor holds open), and what nobody reads expires with its queue. The disk
+is the bound. On a full one a publish stores nothing and raises ``DiskFull``, which a publisher of
+ours counts as an outage: it says so once, and tries again until there is room. Who empties queues
+works on, on space that is kept for it.
 
 POSIX only (``lockf``, ``mkfifo``, ``poll``). A connection belongs to the process that opened it: a
 forked child that uses it gets an error, and so does one that opens the same folder while it

@@ -13,22 +13,31 @@ else belongs to the thread that drains.
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import kombu
 from amqp.protocol import queue_declare_ok_t
 from kombu.transport import virtual
 from kombu.transport.base import to_rabbitmq_queue_arguments
 from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 from kombu.utils.uuid import uuid
 
-from bus.wire.transports.local import topology
+from bus.wire.transports.local import claims, topology
 from bus.wire.transports.local.faults import BrokerGone, NotFound, TagInUse
 from bus.wire.transports.local.store import Claimed, Outgoing, Store
+from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "PublishBatch", "QoS"]
+
+logger = logging.getLogger("taskline.bus.wire.transports.local.channel")
+
+#: What beside its body a message says of which nothing can be read.
+_BARE = '[null,null,{},{"delivery_info":{}}]'
 
 #: A channel without a prefetch count claims this many at a time.
 UNSET_WINDOW = 64
@@ -238,6 +247,18 @@ class Channel(virtual.Channel):
         """kombu's hook for ``Producer.batch``."""
         return PublishBatch(self, max_size)
 
+    # claims ---------------------------------------------------------------------------------------
+
+    def claim(self, wanted: Sequence[Wanted]) -> list[Found | None]:
+        """Claim each name, if it is free; what is there now. One transaction. Any thread."""
+        store = self.ensure_open("claiming keys")
+        return store.change("claiming keys", lambda db: claims.claim(db, wanted))
+
+    def release(self, name: str, value: str) -> None:
+        """Take this claim back, if it is still there. Any thread."""
+        store = self.ensure_open("giving a key back")
+        store.change("giving a key back", lambda db: claims.release(db, name, value))
+
     # consuming ------------------------------------------------------------------------------------
 
     def basic_consume(
@@ -314,7 +335,15 @@ class Channel(virtual.Channel):
         return bool(self._buffer)
 
     def _message(self, claimed: Claimed, tag: str | None) -> virtual.Message:
-        content_type, content_encoding, headers, properties = json.loads(claimed.meta)
+        """What was claimed; bare, if somebody else than us wrote into the file what it says."""
+        try:
+            return self._as_said(claimed, claimed.meta, tag)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            logger.debug("message %d says nothing that can be read: %s", claimed.id, error)
+            return self._as_said(claimed, _BARE, tag)
+
+    def _as_said(self, claimed: Claimed, meta: str, tag: str | None) -> virtual.Message:
+        content_type, content_encoding, headers, properties = json.loads(meta)
         properties["delivery_tag"] = claimed.id
         properties["delivery_info"].update(redelivered=claimed.redelivered, consumer_tag=tag)
         return self.Message(
@@ -467,6 +496,25 @@ class Channel(virtual.Channel):
         store.change(
             f"unbinding {queue!r}", lambda db: topology.unbind(db, queue, source, routing_key or "")
         )
+
+    def refresh(self, queues: Sequence[kombu.Queue]) -> None:
+        """See that what is consumed here is there and bound as these say; it writes nothing.
+
+        Raises NotFound if it was deleted, and perhaps made anew: then to consume again helps.
+        """
+        store = self.ensure_open("looking after queues")
+
+        def look(db: sqlite3.Connection) -> None:
+            for reader in self._readers.values():
+                if topology.queue_id(db, reader.name) != reader.queue:
+                    raise NotFound(f"queue {reader.name!r} was deleted, and there is another one")
+            for queue in queues:
+                exchange, key = queue.exchange.name, queue.routing_key or ""
+                number = topology.queue_id(db, queue.name)
+                if exchange and not topology.is_bound(db, number, exchange, key):
+                    raise NotFound(f"queue {queue.name!r} is bound to {exchange!r} no more")
+
+        store.look("looking after queues", look)
 
     def queue_delete(
         self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any

@@ -500,9 +500,12 @@ def _subscribers(db: sqlite3.Connection, queue: int) -> list[int]:
 
 
 def _read(db: sqlite3.Connection, identity: int, queue: int) -> Claimed:
+    # As bytes: whatever else was written there is a message all the same, for others to refuse.
     redelivered, meta, body = db.execute(
-        "SELECT redelivered, meta, body FROM msg WHERE id = ?", (identity,)
+        "SELECT redelivered, CAST(meta AS BLOB), CAST(body AS BLOB) FROM msg WHERE id = ?",
+        (identity,),
     ).fetchone()
     if body is None:
-        (body,) = db.execute("SELECT body FROM big WHERE id = ?", (identity,)).fetchone()
-    return Claimed(identity, queue, bool(redelivered), meta, body)
+        row = db.execute("SELECT CAST(body AS BLOB) FROM big WHERE id = ?", (identity,)).fetchone()
+        body = row[0] if row is not None else b""
+    return Claimed(identity, queue, bool(redelivered), meta.decode(errors="replace"), body)

@@ -30,6 +30,7 @@ __all__ = [
     "exchange_type",
     "exchanges",
     "has_idle",
+    "is_bound",
     "matches",
     "purge",
     "queue_id",
@@ -138,6 +139,14 @@ def bind(db: sqlite3.Connection, queue: str, exchange: str, key: str) -> None:
     db.execute(
         "INSERT OR IGNORE INTO binding VALUES (?, ?, ?)", (exchange, key, queue_id(db, queue))
     )
+
+
+def is_bound(db: sqlite3.Connection, queue: int, exchange: str, key: str) -> bool:
+    """Whether this queue is bound there with this key."""
+    found = db.execute(
+        "SELECT 1 FROM binding WHERE exchange = ? AND key = ? AND queue = ?", (exchange, key, queue)
+    )
+    return found.fetchone() is not None
 
 
 def unbind(db: sqlite3.Connection, queue: str, exchange: str, key: str) -> None:

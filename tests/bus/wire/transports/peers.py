@@ -13,6 +13,8 @@ from typing import Any
 
 import kombu
 
+from tests.bus.wire.servers import DEADLINE
+
 LOCAL = "bus.wire.transports.local:Transport"
 MEMORY = "bus.wire.transports.memory:Transport"
 _ROOT = str(Path(__file__).parents[4])
@@ -57,7 +59,7 @@ class Inbox:
         """What has arrived, in order."""
         return [message.payload for message in self.messages]
 
-    def take(self, count: int, timeout: float = 10.0) -> list[Any]:
+    def take(self, count: int, timeout: float = DEADLINE) -> list[Any]:
         """Wait for so many more; their bodies."""
         before = len(self.messages)
         while len(self.messages) < before + count:
@@ -98,7 +100,7 @@ class Process:
                 self.said.append(line.strip())
                 self._lines.put(line.strip())
 
-    def line(self, timeout: float = 20.0) -> str:
+    def line(self, timeout: float = DEADLINE) -> str:
         """The next line; queue.Empty if there is none in time."""
         return self._lines.get(timeout=timeout)
 

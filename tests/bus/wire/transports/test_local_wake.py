@@ -24,8 +24,8 @@ def test_a_ring_before_the_sleep_ends_it_at_once(tmp_path: Path, ringer: Ringer)
     bell = Bell(str(tmp_path), 1)
     ringer.ring([1, 1, 1])
     begun = time.monotonic()
-    assert bell.wait(10) is False
-    assert time.monotonic() - begun < 5
+    assert bell.wait(60) is False
+    assert time.monotonic() - begun < 30
     begun = time.monotonic()
     bell.wait(0.02)
     assert time.monotonic() - begun >= 0.02

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,22 +12,20 @@ import kombu
 import pytest
 from redis.exceptions import ConnectionError
 
-from bus.wire import Broker, Dispatcher, parse_url
+from bus.wire import Broker, Dispatcher, deadlines, parse_url
 from bus.wire.broker import Delivery
+from bus.wire.testing import PrivateRedis
 from bus.wire.transports import redis
+from bus.wire.transports.redis.channel import AT_ONCE
 from protocol.envelope import NOTIFY, Envelope
 from protocol.errors import BrokerUnavailable
 from protocol.parcel import Parcel, Received, Refused
-from protocol.topology import Names
-from tests.bus.wire.servers import DEADLINE, PrivateRedis, question
+from protocol.timing import INBOX_EXPIRES, REPLY_EXPIRES
+from protocol.topology import Names, Queue
+from tests.bus.wire.conftest import Through
+from tests.bus.wire.servers import DEADLINE, question
 
 UNACKED = "taskline.unacked"
-
-
-@pytest.fixture
-def names(exchange: str) -> Names:
-    """The native names under an exchange of this test's own."""
-    return Names("native", exchange)
 
 
 @pytest.fixture
@@ -147,6 +146,28 @@ def test_whatever_is_published_to_a_fan_out_costs_no_connection(
     assert [type(each) for each in found] == [Refused] * 5 + [Received]
 
 
+def test_a_flood_of_a_fan_out_is_read_in_portions_and_keeps_nothing_else_waiting(
+    reader: Broker, redis_url: str, names: Names
+) -> None:
+    """It would be read for as long as it lasts, and all of it kept."""
+    count = 25 * AT_ONCE // 10
+    sender = Broker(parse_url(redis_url))
+    sender.open()
+    sender.publish([question(names.to_everybody(names.call), str(n)) for n in range(count)])
+    sender.publish([question(names.to_inbox("a"), "in between")])
+    sender.close()
+    turns: list[list[str]] = []
+    until = time.monotonic() + DEADLINE
+    while sum(map(len, turns)) < count + 1 and time.monotonic() < until:
+        deliveries = reader.drain(0.5)
+        reader.settle(deliveries)
+        turns.append([delivery.properties["reply_to"] for delivery in deliveries])
+    assert max(map(len, turns)) <= AT_ONCE
+    assert sum("in between" in turn for turn in turns[:4]) == 1
+    heard = [each for turn in turns for each in turn if each != "in between"]
+    assert heard == [str(n) for n in range(count)]
+
+
 def test_garbage_that_was_not_acknowledged_does_not_come_again_as_itself(
     reader: Broker, server: Any, names: Names
 ) -> None:
@@ -196,15 +217,13 @@ def test_a_channel_keeps_the_client_it_has(
     assert made <= 3
 
 
-def test_a_dead_server_is_not_taken_for_nonsense(tmp_path: Any, names: Names) -> None:
-    private = PrivateRedis(tmp_path)
-    private.start()
-    broker = Broker(parse_url(private.url))
+def test_a_dead_server_is_not_taken_for_nonsense(private_redis: PrivateRedis, names: Names) -> None:
+    broker = Broker(parse_url(private_redis.url))
     try:
         broker.open()
         broker.consume([names.inbox("a")])
         assert broker.drain(0.1) == []
-        private.kill()
+        private_redis.kill()
         until = time.monotonic() + DEADLINE
         with pytest.raises((OSError, ConnectionError)):
             while time.monotonic() < until:
@@ -214,4 +233,216 @@ def test_a_dead_server_is_not_taken_for_nonsense(tmp_path: Any, names: Names) ->
             broker.open()
     finally:
         broker.close()
-        private.kill()
+
+
+def test_what_is_on_its_way_when_a_consumer_closes_is_not_lost(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """A hundred connections that end in the midst of it; at last all is there."""
+    writer = Broker(parse_url(private_redis.url))
+    writer.open()
+    taken: list[str] = []
+    for n in range(100):
+        reader = Broker(parse_url(private_redis.url))
+        reader.open()
+        reader.consume([names.inbox("a")])
+        reader.drain(0.001)
+        writer.publish([question(names.to_inbox("a"), f"{n}-{each}") for each in range(3)])
+        deliveries = reader.drain(0.001)
+        taken += [delivery.properties["reply_to"] for delivery in deliveries]
+        reader.settle(deliveries)
+        reader.close()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    while deliveries := reader.drain(0.5):
+        taken += [delivery.properties["reply_to"] for delivery in deliveries]
+        reader.settle(deliveries)
+    reader.close()
+    writer.close()
+    assert sorted(taken) == sorted(f"{n}-{each}" for n in range(100) for each in range(3))
+
+
+def test_what_is_on_its_way_to_a_consumer_that_was_cancelled_goes_back(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """As at the end of an executor that comes back for its replies."""
+    reader = Broker(parse_url(private_redis.url))
+    reader.open()
+    reader.consume([names.replies("ex"), names.hello_queue("ex")])
+    reader.delete(names.hello_queue("ex"))  # consumes no more; a wait is under way all the same
+    writer = Broker(parse_url(private_redis.url))
+    writer.open()
+    writer.publish([question(names.to_replies("ex"), f"{n}") for n in range(3)])
+    writer.close()
+    reader.close()
+    reader.open()
+    reader.consume([names.replies("ex")])
+    found = next_deliveries(reader, 3)
+    assert [delivery.properties["reply_to"] for delivery in found] == ["0", "1", "2"]
+    reader.close()
+
+
+def test_a_line_that_breaks_between_taking_and_noting_costs_no_message(
+    private_redis: PrivateRedis, names: Names, through: Through
+) -> None:
+    """The message has left the list; it is delivered, whatever becomes of the note."""
+    proxy = through(private_redis.url)
+    writer, reader = (
+        Broker(parse_url(private_redis.url)),
+        Broker(parse_url(proxy.url(private_redis.url))),
+    )
+    writer.open()
+    reader.open()
+    try:
+        reader.consume([names.inbox("a")])
+        assert reader.drain(0.1) == []
+        writer.publish([question(names.to_inbox("a"), "x")])
+        for client in _clients(private_redis, "cmd=ping"):
+            private_redis.command("CLIENT", "KILL", "ID", client)
+        (delivery,) = next_deliveries(reader, 1, settle=False)
+        assert delivery.properties["reply_to"] == "x"
+    finally:
+        reader.close()
+        writer.close()
+
+
+def test_a_list_is_kept_for_as_long_as_its_kind_is_after_its_reader_has_gone(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    writer = Broker(parse_url(private_redis.url))
+    writer.open()
+    everywhere = [names.to_inbox("a"), names.to_replies("ex"), names.to_topic("t")]
+    writer.publish([question(address, "x") for address in everywhere])
+    assert INBOX_EXPIRES - 5 < _lifetime(private_redis, names.inbox("a")) <= INBOX_EXPIRES
+    assert REPLY_EXPIRES - 5 < _lifetime(private_redis, names.replies("ex")) <= REPLY_EXPIRES
+    assert _lifetime(private_redis, names.topic("t")) == -1  # kept until somebody reads it
+
+    # Emptied, it is gone; made anew by the next message, it has its lifetime again.
+    reader = Broker(parse_url(private_redis.url))
+    reader.open()
+    reader.consume([names.inbox("a")])
+    assert len(next_deliveries(reader, 1)) == 1
+    reader.close()
+    writer.publish([question(names.to_inbox("a"), "x")] * 3)
+    assert _lifetime(private_redis, names.inbox("a")) > INBOX_EXPIRES - 5
+    writer.close()
+
+
+def test_a_queue_that_is_deleted_takes_its_messages_along(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """kombu deleted only what was bound to an exchange."""
+    reader = Broker(parse_url(private_redis.url))
+    reader.open()
+    reader.consume([names.inbox("a")])
+    reader.publish([question(names.to_inbox("b"), "x")])
+    reader.delete(names.inbox("b"))
+    assert private_redis.command("LLEN", names.inbox("b").name) == b":0"
+    reader.close()
+
+
+def test_a_binding_that_is_deleted_beside_others_is_made_again(
+    redis_url: str, exchange: str, server: Any
+) -> None:
+    """As when there was no other: the message after it finds its queue."""
+    names = Names("taskflow", exchange)  # whose queues are bound to an exchange
+    broker = Broker(parse_url(redis_url))
+    broker.open()
+    broker.consume([names.topic("a"), names.topic("b")])
+    key = f"_kombu.binding.{exchange}"
+    (member,) = [each for each in server.smembers(key) if each.endswith(b"a")]
+    server.srem(key, member)
+    broker.publish([question(names.to_topic("a"), "x")])
+    assert [one.properties["reply_to"] for one in next_deliveries(broker, 1)] == ["x"]
+    broker.close()
+
+
+def test_who_reads_prolongs_what_waits_for_him(private_redis: PrivateRedis, names: Names) -> None:
+    private_redis.command("LPUSH", names.inbox("a").name, *["waiting"] * 5)
+    private_redis.command("EXPIRE", names.inbox("a").name, "5")
+    reader = Broker(parse_url(private_redis.url))
+    reader.open()
+    reader.consume([names.inbox("a"), names.call_queue("a"), names.topic("t")])
+    reader.refresh()  # one has been taken; the others still wait
+    assert _lifetime(private_redis, names.inbox("a")) > INBOX_EXPIRES - 5
+    private_redis.command("EXPIRE", names.inbox("a").name, "5")
+    reader.refresh()  # not each time
+    assert _lifetime(private_redis, names.inbox("a")) <= 5
+    reader.close()
+
+
+def test_what_is_given_back_to_a_reader_that_is_gone_does_not_stay_for_ever(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    writer, reader = Broker(parse_url(private_redis.url)), Broker(parse_url(private_redis.url))
+    writer.open()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    writer.publish([question(names.to_inbox("a"), "x")])
+    assert len(next_deliveries(reader, 1, settle=False)) == 1
+    reader.close()
+    writer.close()
+    assert private_redis.command("LLEN", names.inbox("a").name) == b":1"
+    assert 0 < _lifetime(private_redis, names.inbox("a")) <= REPLY_EXPIRES
+
+
+def test_who_hears_a_fan_out_leaves_nothing_behind(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """kombu kept the name of every consumer there ever was, of killed ones for ever."""
+    reader = Broker(parse_url(private_redis.url))
+    reader.open()
+    reader.consume([names.call_queue("a")])
+    reader.drain(0.1)
+    reader.publish([question(names.to_everybody(names.call), "x")])
+    assert len(next_deliveries(reader, 1)) == 1
+    assert private_redis.command("DBSIZE") == b":0"
+    reader.close()
+
+
+def test_a_server_that_accepts_and_says_nothing_takes_no_longer_than_connecting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As what stands before a Redis that is gone. Answers may take longer later on."""
+    monkeypatch.setattr(deadlines, "SILENCE", 3 * DEADLINE)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        broker = Broker(parse_url(url, {"socket_connect_timeout": 0.3}))
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            broker.open()
+        assert time.monotonic() - began < DEADLINE
+
+
+def _lifetime(server: PrivateRedis, queue: Queue) -> int:
+    """Seconds it has to live; -1 for ever, -2 if it is not there."""
+    return int(server.command("TTL", queue.name)[1:])
+
+
+def _clients(server: PrivateRedis, which: str) -> list[str]:
+    """The ids of Redis' clients whose line holds this."""
+    with kombu.Connection(server.url) as connection:
+        found = connection.default_channel.client.client_list()
+    return [each["id"] for each in found if f"cmd={each['cmd']}" == which]
+
+
+def test_where_clients_may_not_be_unblocked_closing_takes_as_long_as_the_wait(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """An account without CLIENT: nothing is lost by it."""
+    rules = ["on", ">secret", "~*", "&*", "+@all", "-client"]
+    assert private_redis.command("ACL", "SETUSER", "small", *rules) == b"+OK"
+    reader = Broker(parse_url(private_redis.url.replace("//", "//small:secret@")))
+    writer = Broker(parse_url(private_redis.url))
+    writer.open()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    writer.publish([question(names.to_inbox("a"), f"{n}") for n in range(3)])
+    assert len(next_deliveries(reader, 2, settle=False)) == 2
+    reader.close()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    found = next_deliveries(reader, 3)
+    assert [delivery.properties["reply_to"] for delivery in found] == ["0", "1", "2"]
+    reader.close()
+    writer.close()

@@ -1,0 +1,72 @@
+"""What a channel has taken from Redis and not acknowledged, and the notes of it over there.
+
+A note lets another consumer give back what a killed one held. It is a help and no condition: who
+cannot write one delivers all the same. Called by kombu, on the channel's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kombu.transport import redis, virtual
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+
+from bus.wire import deadlines
+
+logger = logging.getLogger("taskline.bus.wire.transports.redis.held")
+
+#: What Redis, or the way to it, has against a command that is as it should be.
+_NOT_NOW = (ConnectionError, ResponseError, TimeoutError)
+
+
+class QoS(redis.QoS):
+    """What is delivered and not acknowledged."""
+
+    #: How many were delivered without a note of it in Redis.
+    unnoted = 0
+
+    @contextmanager
+    def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Iterator[Any]:
+        """The pipeline given, or one that is no transaction.
+
+        A Redis without memory refuses every transaction, also one that only removes something.
+        """
+        if pipe:
+            yield pipe
+        else:
+            with self.channel.conn_or_acquire(client) as client:
+                yield client.pipeline(transaction=False)
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note that this was taken; if Redis will not have it, we have the message all the same."""
+        try:
+            super().append(message, delivery_tag)
+        except _NOT_NOW as error:
+            self.unnoted += 1
+            logger.debug("delivered without a note: %s: %s", type(error).__name__, error)
+            virtual.QoS.append(self, message, delivery_tag)
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Give back what a killed consumer held; later, if Redis takes nothing at present."""
+        try:
+            super().restore_visible(*args, **kwargs)
+        except ResponseError as error:
+            logger.debug("looking for what was left: %s: %s", type(error).__name__, error)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give it all back: the oldest last, because it is the last that is read next.
+
+        What there is no time for comes back like what a killed consumer held.
+        """
+        self._flush()
+        until = time.monotonic() + deadlines.CLOSING
+        with self.channel.conn_or_acquire(client) as client:
+            for tag in reversed(self._delivered):
+                self.restore_by_tag(tag, client=client)
+                if time.monotonic() > until:
+                    break
+        self._delivered.clear()
