@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from bus.wire.commandline import Parser, topics_of
 from protocol.errors import BrokerUnavailable, ConfigurationError, TasksUnloadable
+from protocol.timing import BEAT
 from protocol.topology import DIALECTS
 from worker.service import DRAIN_TIMEOUT, Worker
 
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             dialect=options.dialect,
             transport_options=dict(options.transport_option or ()),
             drain_timeout=options.drain_timeout,
+            beat=options.beat,
+            signing_keys=options.signing_keys,
+            require_signature=options.require_signature,
             expects_tasks=options.tasks_from_stdin,
         )
         return _run(worker, options)
@@ -164,7 +168,11 @@ def _parser() -> Parser:
         help="what tasks run in; default: %(default)s",
     )
     parser.mirror("--concurrency", type=int, metavar="N", help="tasks at once; default: the cores")
-    parser.mirror("--name", help="default: host and process id")
+    parser.mirror(
+        "--name",
+        help="keep it over a restart: executors then know at once that the one before is dead; "
+        "default: host and process id",
+    )
     parser.mirror("--dialect", choices=DIALECTS, default="native", help="default: %(default)s")
     parser.mirror(
         "--drain-timeout",
@@ -172,6 +180,14 @@ def _parser() -> Parser:
         default=DRAIN_TIMEOUT,
         metavar="SECONDS",
         help="for running tasks to finish after SIGTERM; default: %(default)s",
+    )
+    parser.mirror(
+        "--beat",
+        type=float,
+        default=BEAT,
+        metavar="SECONDS",
+        help="between two signs of life; after two and a half of these without one its work is "
+        "given to others; default: %(default)s",
     )
     parser.add_argument(
         "--tasks-from-stdin",

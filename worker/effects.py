@@ -13,6 +13,9 @@ class Send:
     """Publish a message."""
 
     parcel: Parcel
+    #: It is said again later in any case: a beat, or what has been said before. While the broker is
+    #: away such messages would pile up, and are left out.
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

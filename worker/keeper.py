@@ -14,14 +14,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.wire import Mailbox, Publisher
+from protocol.errors import TasklineError
 from protocol.parcel import Parcel, Received, Refused
 from worker.effects import Effect, End, Run, Send
 from worker.shift import Shift
-from worker.work import Ended, Offers, Pool, Report
+from worker.work import Ended, Offers, Pool, PoolEnded, Report
 
 logger = logging.getLogger("taskline.worker.keeper")
 
 STOP_TIMEOUT = 5.0  # seconds
+QUIET = 60.0  # seconds between two log lines about the same kind of loss
+
+#: What the shift counts that somebody should know of, and what it means.
+_LOSSES = {
+    "dropped": "results were thrown away: more are kept than fit, because an executor is slow to "
+    "receipt them or has gone; what is lost it runs again, or reports as ResultLost",
+    "given_up": "requests were given up: their executor has been silent for too long",
+    "too_many_executors": "messages were not served: as many executors are known as there is room "
+    "for, each with something held",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,14 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """From the publisher: the broker does not take this, and will not, for this reason."""
+
+    parcel: Parcel
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """From whoever ends the worker: go down within this many seconds."""
 
@@ -55,7 +74,7 @@ class Stop:
     """From the service: end now."""
 
 
-Input = Heard | Consuming | Reported | Drain | Stop
+Input = Heard | Consuming | Reported | Undeliverable | Drain | Stop
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
@@ -69,8 +88,19 @@ else:
 class Keeper:
     """Owns a shift. ``put`` from any thread; everything else happens on its own."""
 
-    def __init__(self, shift: Shift, pool: Pool, publisher: Publisher, *, name: str) -> None:
+    def __init__(
+        self,
+        shift: Shift,
+        pool: Pool,
+        publisher: Publisher,
+        *,
+        name: str,
+        is_listening: Callable[[], bool],
+    ) -> None:
+        """``is_listening``: whether what is sent to us arrives, as far as is known. Any thread."""
         self._shift = shift
+        self._is_listening = is_listening
+        self._was_listening = True
         self._pool = pool
         self._publisher = publisher
         self._mailbox: Mailbox[Input] = Mailbox()
@@ -80,6 +110,10 @@ class Keeper:
         self.error: BaseException | None = None
         #: Works handed to the pool whose end it has not reported, by the shift's number.
         self.open_works: set[int] = set()
+        #: Why nothing can be run any more, if the pool ended by a fault of ours.
+        self._fault = ""
+        #: Of each loss: how many had been logged, and when.
+        self._logged: dict[str, tuple[int, float]] = {}
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -110,6 +144,7 @@ class Keeper:
         shift = self._shift
         items = self._mailbox.take(max(0.0, shift.next_deadline() - clock()))
         now = clock()
+        self._listen(now)
         effects: list[Effect] = []
         going_on = True
         for item in items:
@@ -120,6 +155,8 @@ class Keeper:
                 effects += shift.reported(item.reports, now)
             elif isinstance(item, Consuming):
                 effects += shift.consuming(now)
+            elif isinstance(item, Undeliverable):
+                effects += shift.undeliverable(item.parcel, item.why, now)
             elif isinstance(item, Drain):
                 effects += shift.drain(now, item.limit)
             else:
@@ -127,26 +164,50 @@ class Keeper:
         if now >= shift.next_deadline():
             effects += shift.tick(now)
         self._perform(effects)
+        self._log_losses(now)
         return going_on
+
+    def _listen(self, now: float) -> None:
+        is_listening = self._is_listening()
+        if is_listening is not self._was_listening:
+            self._was_listening = is_listening
+            self._shift.listening(is_listening, now)
 
     def _perform(self, effects: list[Effect]) -> None:
         """Everything is sent before anything runs: a run may end before this returns."""
         parcels: list[Parcel] = []
         actions: list[Callable[[], None]] = []
+        is_away = self._publisher.is_away
         for effect in effects:
             if isinstance(effect, Send):
-                parcels.append(effect.parcel)
+                if not (is_away and effect.is_repeated):
+                    parcels.append(effect.parcel)
             elif isinstance(effect, Run):
                 self.open_works.add(effect.work.key)
                 actions.append(lambda work=effect.work: self._pool.run(work))  # type: ignore[misc]
             elif isinstance(effect, End):
                 actions.append(lambda key=effect.key: self._pool.end(key))  # type: ignore[misc]
             else:
-                actions.append(self.done.set)
+                actions.append(self._end)
         if parcels:
             self._publisher.send(parcels)
         for act in actions:
             act()
+
+    def _end(self) -> None:
+        """The shift is over."""
+        if self._fault:
+            self.error = TasklineError(self._fault)
+        self.done.set()
+
+    def _log_losses(self, now: float) -> None:
+        counts = self._shift.counts
+        for loss, meaning in _LOSSES.items():
+            total = counts[loss]
+            before, since = self._logged.get(loss, (0, -QUIET))
+            if total > before and now - since >= QUIET:
+                logger.warning("%d %s", total - before, meaning)
+                self._logged[loss] = (total, now)
 
     def _take_note(self, reports: list[Report]) -> None:
         for report in reports:
@@ -155,3 +216,6 @@ class Keeper:
             elif isinstance(report, Offers):
                 for sentence in report.refused:
                     logger.warning("%s", sentence)
+            elif isinstance(report, PoolEnded):
+                logger.critical("the pool ended by a bug; the worker goes down: %s", report.reason)
+                self._fault = report.reason

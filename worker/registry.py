@@ -59,6 +59,9 @@ class Entry:
     version: tuple[int, ...]
     #: The first line of the docstring, or empty.
     doc: str
+    #: What ``@task`` says of its limits, in seconds.
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
 
 class Registry:
@@ -284,7 +287,8 @@ def _is_alias(thing: Any, module: ModuleType, name: str) -> bool:
 
 def _entry(name: str, thing: Any) -> Entry:
     is_class = isinstance(thing, type) and callable(getattr(thing, "execute", None))
-    version = options_of(thing).version
+    options = options_of(thing)
+    version = options.version
     if is_class and version == DEFAULT_VERSION:
         version = _class_version(thing)
     doc = getattr(thing, "__doc__", None)
@@ -296,6 +300,8 @@ def _entry(name: str, thing: Any) -> Entry:
         takes_name=is_class and accepts(thing, "name"),
         version=version,
         doc=lines[0].strip() if lines else "",
+        time_limit=options.time_limit,
+        soft_time_limit=options.soft_time_limit,
     )
 
 

@@ -7,16 +7,17 @@ is called; if that gives a coroutine, an event loop of its own runs it. A functi
 undo, so its revert does nothing and succeeds.
 
 Nothing escapes: not SystemExit, not KeyboardInterrupt, not a result that cannot travel. Runs on the
-thread that calls it, which is a host's main thread or one of the threads pool's.
+thread that calls it, which is a host's main thread or one of the threads pool's. A soft time limit,
+in hosts only, is on while code of the task's own runs, and off before and after (``soft_limit``).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from protocol.failure import FailureDict, from_exception
@@ -25,9 +26,14 @@ from worker.context import Tell, telling
 from worker.flow_failure import failure_dict, failure_maker, returned_failure
 from worker.payload import write
 from worker.registry import Entry, Registry, accepts
+from worker.soft_limit import SoftLimit
 
 #: Stands for all events of a notifier (taskflow ``types.notifier.Notifier.ANY``).
 _ANY: Final = "*"
+
+#: Modules of ours whose frames may be above those of a task, and, in a soft limit, below.
+_ABOVE: Final = frozenset({__name__, "worker.awaiting"})
+_BELOW: Final = frozenset({"worker.soft_limit", "worker.awaiting", "worker.host"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Call:
     arguments: dict[str, Json] = field(default_factory=dict)
     result: list[Json] | None = None
     failures: dict[str, FailureDict] | None = None
+    #: Its soft time limit: how many seconds, and when that is over on the monotonic clock.
+    soft_limit: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,65 +60,101 @@ class Outcome:
     failure: FailureDict | None = None
 
 
-def run(registry: Registry, call: Call, started: Callable[[], None], tell: Tell) -> Outcome:
+def run(
+    registry: Registry,
+    call: Call,
+    started: Callable[[], None],
+    tell: Tell,
+    soft_limit: SoftLimit | None = None,
+) -> Outcome:
     """Run one call to its end. Never raises.
 
     ``started`` is called just before the task's own ``execute`` or function; not at all if the task
     is unknown or cannot be constructed. ``tell`` gets its events. Both on this thread (``tell``
     also on others, if the task makes some). Context variables the task sets are gone afterwards.
+    ``soft_limit`` keeps the call's, on the main thread; without it a call's is not kept.
     """
+    limit = soft_limit if call.soft_limit is not None else None
     try:
-        return copy_context().run(_run, registry, call, started, tell)
+        return copy_context().run(_run, registry, call, started, tell, limit)
     except BaseException as error:
+        if limit is not None:
+            limit.finish()
         return Outcome(failure=from_exception(error.with_traceback(_own_frames_off(error))))
 
 
-def _run(registry: Registry, call: Call, started: Callable[[], None], tell: Tell) -> Outcome:
+def _run(
+    registry: Registry,
+    call: Call,
+    started: Callable[[], None],
+    tell: Tell,
+    limit: SoftLimit | None,
+) -> Outcome:
     entry = registry.find(call.task)
     with telling(tell) as tell_until_over:
-        if entry.is_class:
-            result = _run_class(entry, call, started, tell_until_over)
-        else:
-            started()
-            result = None
-            if call.action == "execute":
-                result = _awaited(entry.target(*call.args, **call.arguments))
+        try:
+            if limit is not None and call.soft_limit is not None:
+                limit.begin(call.task, *call.soft_limit)
+            if entry.is_class:
+                result = _run_class(entry, call, started, tell_until_over, limit)
+            else:
+                started()
+                result = None
+                if call.action == "execute":
+                    result = _awaited(entry.target(*call.args, **call.arguments), limit)
+        finally:
+            if limit is not None:
+                limit.finish()
         failure = returned_failure(result)
         if failure is not None:
             return Outcome(failure=failure_dict(failure))
         return Outcome(write(result, f"the result of {call.task}"))
 
 
-def _run_class(entry: Entry, call: Call, started: Callable[[], None], tell: Tell) -> Any:
+def _run_class(
+    entry: Entry, call: Call, started: Callable[[], None], tell: Tell, limit: SoftLimit | None
+) -> Any:
     task = entry.target(name=call.name) if entry.takes_name else entry.target()
     _listen(task, tell)
     started()
     try:
-        _hook(task, f"pre_{call.action}")
+        _hook(task, f"pre_{call.action}", limit)
         if call.action == "execute":
-            return _awaited(task.execute(*call.args, **call.arguments))
+            return _awaited(task.execute(*call.args, **call.arguments), limit)
         revert = getattr(task, "revert", None)
         if revert is None:
             return None
-        return _awaited(revert(*call.args, **_revert_arguments(revert, entry.target, call)))
+        arguments = _revert_arguments(revert, entry.target, call)
+        return _awaited(revert(*call.args, **arguments), limit)
     finally:
-        _hook(task, f"post_{call.action}")
+        _hook(task, f"post_{call.action}", limit)
 
 
-def _hook(task: object, name: str) -> None:
+def _hook(task: object, name: str, limit: SoftLimit | None) -> None:
     hook = getattr(task, name, None)
     if callable(hook):
-        _awaited(hook())
+        _awaited(hook(), limit)
 
 
-def _awaited(result: Any) -> Any:
+def _awaited(result: Any, limit: SoftLimit | None) -> Any:
     if not inspect.iscoroutine(result):
         return result
-    # Loaded only for tasks that need it: it would be half of the time a host takes to start.
-    import asyncio  # noqa: PLC0415
+    try:
+        return _awaiting(limit).run(result, limit)
+    finally:
+        result.close()  # if a limit came before it began, that is no reason for a warning
 
-    coroutine: Coroutine[Any, Any, Any] = result
-    return asyncio.run(coroutine)
+
+def _awaiting(limit: SoftLimit | None) -> ModuleType:
+    """Loaded only for tasks that need it: it would be half of the time a host takes to start."""
+    if limit is not None:
+        limit.hold()
+    try:
+        from worker import awaiting  # noqa: PLC0415
+    finally:
+        if limit is not None:
+            limit.let_go()
+    return awaiting
 
 
 def _revert_arguments(revert: Callable[..., Any], owner: Any, call: Call) -> dict[str, Json]:
@@ -156,8 +200,30 @@ def _listen(task: Any, tell: Tell) -> None:
 
 
 def _own_frames_off(error: BaseException) -> TracebackType | None:
-    """The traceback from where the task's own code begins; nobody needs to see ours."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_globals is globals():
-        frame = frame.tb_next
-    return frame
+    """The traceback from where the task's own code begins to where it ends, as far as it has any.
+
+    Nobody needs to see ours, above it or, of a soft limit, below.
+    """
+    frames = list(_frames(error))
+    modules = [str(tb.tb_frame.f_globals.get("__name__")) for tb in frames]
+    first = next((n for n, name in enumerate(modules) if name not in _ABOVE), len(frames))
+    below_the_loop = [
+        n
+        for n, name in enumerate(modules)
+        if n >= first and name not in _ABOVE and not name.startswith("asyncio.")
+    ]
+    first = below_the_loop[0] if below_the_loop else first
+    end = len(frames)
+    while end > first and modules[end - 1] in _BELOW:
+        end -= 1
+    if first == end:
+        return None
+    frames[end - 1].tb_next = None
+    return frames[first]
+
+
+def _frames(error: BaseException) -> Iterator[TracebackType]:
+    tb = error.__traceback__
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next

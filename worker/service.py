@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
-from bus.wire import Dispatcher, Listener, Publisher, parse_url
+from bus.wire import Dispatcher, Listener, Publisher, make_guard, parse_url
 from protocol import __version__
 from protocol.errors import ConfigurationError, TasklineError
 from protocol.parcel import Received, Refused
+from protocol.timing import BEAT, MAX_BEAT
 from protocol.topology import (
     DEFAULT_EXCHANGE,
     DEFAULT_TOPIC,
@@ -28,12 +29,14 @@ from protocol.topology import (
     check_name,
     inbox_key,
 )
-from worker.keeper import Consuming, Drain, Heard, Keeper, Reported
+from worker.keeper import Consuming, Drain, Heard, Keeper, Reported, Undeliverable
+from worker.name_lock import NameLock
 from worker.pool import make_pool
 from worker.shift import Shift
-from worker.work import Offer
+from worker.work import Offer, limits_not_kept
 
 DRAIN_TIMEOUT = 30.0  # seconds for running tasks to finish when a worker goes down
+MIN_BEAT = 0.1  # seconds
 _STOP_SLACK = 5.0  # seconds beyond the drain for hosts and connections to end
 #: Seconds without a message, after our goodbye has left, until nothing more is on its way to us.
 _QUIET = 0.2
@@ -48,9 +51,13 @@ class Worker:
 
     ``tasks``: ``MODULE`` or ``MODULE:NAME``, each. ``url``, ``exchange``, ``topics``: where
     requests come from. ``pool``: ``"processes"`` or ``"threads"``; ``concurrency``: how many tasks
-    at once (the machine's cores). ``name``: how it is called in listings (host and pid).
-    ``dialect``: ``"native"``, or ``"taskflow"`` to serve taskflow's engines. ``drain_timeout``:
-    seconds for running tasks to finish in ``stop``.
+    at once (the machine's cores). ``name``: how it is called in listings (host and pid); keep one
+    over a restart, and executors know at once that the worker before it is dead. ``dialect``:
+    ``"native"``, or ``"taskflow"`` to serve taskflow's engines.
+    ``drain_timeout``: seconds for running tasks to finish in ``stop``. ``beat``: seconds between
+    two signs of life; after two and a half without one an executor runs what was here elsewhere.
+    ``signing_keys``: the file of keys with which all peers sign their messages; what is unsigned is
+    refused unless ``require_signature`` is False. taskflow's peers sign nothing.
 
     Raises ``ConfigurationError`` for what cannot be; ``start`` raises ``TasksUnloadable`` and
     ``BrokerUnavailable``. All methods from any thread.
@@ -69,6 +76,9 @@ class Worker:
         dialect: Dialect = "native",
         transport_options: Mapping[str, Any] | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
+        beat: float = BEAT,
+        signing_keys: str | os.PathLike[str] | None = None,
+        require_signature: bool | None = None,
         expects_tasks: bool = False,
     ) -> None:
         """``expects_tasks``: more will be offered later, so that ``tasks`` may be empty."""
@@ -85,9 +95,12 @@ class Worker:
             raise ConfigurationError(f"concurrency={concurrency!r}: how many at once, 1 or more")
         if not drain_timeout >= 0:
             raise ConfigurationError(f"drain_timeout={drain_timeout!r}: seconds, 0 or more")
+        if not MIN_BEAT <= beat <= MAX_BEAT:
+            raise ConfigurationError(f"beat={beat!r}: seconds, {MIN_BEAT:g} to {MAX_BEAT:g}")
         self.name = check_name("worker name", name or _default_name())
         self.boot = secrets.token_hex(8)
         self.broker = parse_url(url, transport_options)
+        self.broker.check_dialects([dialect])
         self.topics = tuple(dict.fromkeys(check_name("topic", topic) for topic in topics))
         self.slots = slots
         self.drain_timeout = drain_timeout
@@ -95,13 +108,37 @@ class Worker:
         self.tasks: tuple[Offer, ...] = ()
         self._names = Names(dialect, exchange)
         self._pool = make_pool(pool, tuple(tasks), slots)
-        self._shift = Shift(self._names, self.topics, worker=self.name, boot=self.boot, slots=slots)
-        self._publisher = Publisher(self.broker, name=f"taskline-publisher-{self.boot[:8]}")
-        self._keeper = Keeper(
-            self._shift, self._pool, self._publisher, name=f"taskline-keeper-{self.boot[:8]}"
+        self._shift = Shift(
+            self._names,
+            self.topics,
+            worker=self.name,
+            boot=self.boot,
+            slots=slots,
+            beat=beat,
+            can_stop=self._pool.can_stop,
         )
-        self._dispatcher = Dispatcher(at_worker=True)
+        #: Only for a name that was chosen: host and pid name no successor.
+        self._name_lock: NameLock | None = None
+        if name and self._names.is_native:
+            self._name_lock = NameLock(exchange, self.name, self.boot)
         queues, passing = self._queues()
+        #: Whether keys were given although this dialect has no signatures.
+        self._signs_in_vain = signing_keys is not None and not self._names.is_native
+        self._guard = make_guard(signing_keys, require_signature, (dialect,), queues)
+        self._publisher = Publisher(
+            self.broker,
+            name=f"taskline-publisher-{self.boot[:8]}",
+            guard=self._guard,
+            on_drop=lambda parcel, why: self._keeper.put(Undeliverable(parcel, why)),
+        )
+        self._keeper = Keeper(
+            self._shift,
+            self._pool,
+            self._publisher,
+            name=f"taskline-keeper-{self.boot[:8]}",
+            is_listening=lambda: self._listener.is_consuming,
+        )
+        self._dispatcher = Dispatcher(at_worker=True, guard=self._guard)
         self._listener = Listener(
             self.broker,
             queues,
@@ -140,6 +177,8 @@ class Worker:
                 return
             try:
                 self.tasks = self._pool.start(lambda reports: self._keeper.put(Reported(reports)))
+                if self._name_lock is not None:
+                    self._shift.replace(self._name_lock.take())
                 self._shift.offering(self.tasks, 0.0)  # heard by nobody yet: consuming says hello
                 self._publisher.start()
                 self._keeper.start()
@@ -183,6 +222,22 @@ class Worker:
         """After ``stop``: how many tasks still run, in threads that nothing can end."""
         return len(self._keeper.open_works) if self._pool.kind == "threads" else 0
 
+    def counts(self) -> dict[str, int]:
+        """Messages that were refused or came to nothing, and what gave way at a bound, by reason.
+
+        Since the start, as far as the keeper has come. Any thread.
+        """
+        counted = dict(self._shift.counts)  # one step of the interpreter's: nobody comes between
+        for reason, number in dict(self._dispatcher.refusals).items():
+            counted[f"refused_{reason}"] = number
+        ours = {
+            "dropped_unsendable": self._publisher.dropped,
+            "dropped_full": self._publisher.dropped_full,
+            "listener_crowded": self._listener.crowded,
+            "listener_replaced": self._listener.replaced,
+        }
+        return counted | {reason: number for reason, number in ours.items() if number}
+
     def banner(self) -> str:
         """For a person at the terminal: version, name, broker, topics, pool, tasks."""
         tasks = ", ".join(offer.name for offer in self.tasks) or "none yet"
@@ -195,10 +250,19 @@ class Worker:
             f"pool     {self.slots} {self._pool.kind}",
             f"tasks    {tasks}",
         ]
+        if self._guard is not None:
+            lines.append(f"signing  {self._guard}")
+        elif self._signs_in_vain:
+            lines.append(
+                "signing  OFF: taskflow's peers know no signatures; whoever can write to this "
+                "broker can have these tasks run"
+            )
         if self._pool.kind == "threads":
             lines.append(
                 "         a task cannot be ended alone, and one that holds the lock delays beats"
             )
+            unkept = limits_not_kept(self.tasks)
+            lines += [f"         {unkept}"] if unkept is not None else []
         return "\n".join(lines)
 
     def _deliver(self, deliveries: list[Received | Refused]) -> None:
@@ -241,6 +305,8 @@ class Worker:
         self._keeper.stop()  # after whom it hears, before who sends what it answers
         self._publisher.stop()
         self._pool.stop(_POOL_STOP[self._pool.kind])
+        if self._name_lock is not None:
+            self._name_lock.release()
 
 
 def _default_name() -> str:

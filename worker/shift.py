@@ -1,7 +1,10 @@
 """Everything a worker process holds: ``(shift, input, now) → effects``. Pure; the keeper owns it.
 
-Decided here: what is taken, run, given back and answered, and who is told that we are alive. Not
-decided here: how a task runs (the pool) or a message travels.
+Decided here: what is taken, run, given back, kept and given up, and when who is told of it. Not
+decided here: how a task runs (the pool) and how a message travels; and in rooms of their own: who
+is heard (``reception``), what a message does to a request that is held (``table``), who is known
+and which tickets are over (``known``, ``tombstones``), when a result is sent again (``outbox``),
+what runs next (``slots``), what is said (``voice``, ``letters``).
 
 The rules, in short (native dialect, sections 1, 6 and 7; taskflow ``worker_based/server.py``):
 
@@ -10,12 +13,17 @@ The rules, in short (native dialect, sections 1, 6 and 7; taskflow ``worker_base
 * RUNNING is always sent before the end: taskflow's executor dies of a SUCCESS without it.
 * A request is not started once our clock has passed its start-by. A ticket that is over is never
   run again, however often the broker delivers it.
+* The end of a run is kept, and told again and again, until it is receipted. At a bound the oldest
+  is thrown away; that it ran is remembered still. An end that the broker does not take is a FAILURE
+  instead, which says so.
 * What has been queued for ``QUEUE_PATIENCE`` while every slot is taken goes back: somebody may be
   idle.
-* Questions are answered at once, however busy the slots are; an executor whose work is held hears
-  from us every beat, question or not, until it has been silent itself for ``KEEP``.
+* Questions are answered at once, however busy the slots are, with all that is held. An executor
+  that is known hears from us every beat, question or not, until it has been silent itself for its
+  ``keep``; then nothing is held for it any more.
 * Going down: what is queued is given back at once, what runs may finish until the limit; what is
-  still running then is ended and told as stopped, so that it runs elsewhere.
+  still running then is ended and told as stopped, so that it runs elsewhere. For the receipts of
+  the last results we stay a moment.
 
 To taskflow's peers no header is sent and nothing they do not know; what is queued for them is put
 back on the topic when we go down, for they have no RELEASE. What reaches us from there after that
@@ -25,168 +33,115 @@ is put back with the next beat: at once, and it would go round between us and th
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
-from protocol import envelope, kombu_json, messages
-from protocol.envelope import Envelope, Header
+from protocol import envelope, messages
+from protocol.envelope import Envelope
 from protocol.errors import MessageRefused, ValueRefused
-from protocol.failure import FailureDict, from_exception, from_text
-from protocol.messages import Answer, Question, Release, ReleaseReason, Request, Response
+from protocol.failure import from_exception, from_text
+from protocol.messages import Cancel, Question, Receipt, ReleaseReason, Request, Response
 from protocol.parcel import Parcel, Received, Refused
-from protocol.states import FAILURE
-from protocol.tickets import Ticket, TicketSet
-from protocol.tickets import parse as parse_tickets
-from protocol.timing import BEAT, CREDIT_MAX, KEEP, QUEUE_PATIENCE
-from protocol.topology import Address, Names, inbox_key, is_addressable
+from protocol.states import FAILURE, SUCCESS
+from protocol.timing import BEAT, RECEIPT_DELAY, RESULT_RESENDS, pace
+from protocol.topology import Names, takes_replies
+from worker import table
 from worker.effects import Done, Effect, Run, Send
 from worker.effects import End as EndRun
-from worker.work import End, Ended, Offer, Offers, Report, Started, TaskEvent, Work
+from worker.known import Executors, Known
+from worker.letters import Letters
+from worker.reception import Reception
+from worker.record import Record
+from worker.slots import Slots
+from worker.table import Verdict
+from worker.tombstones import HORIZON
+from worker.voice import Voice
+from worker.work import End, Ended, Offer, Offers, PoolEnded, Report, Started, TaskEvent
 
-#: Most executors remembered: a request from one more makes one forgotten that has nothing here, the
-#: longest silent of them.
-MAX_EXECUTORS: Final = 1000
-#: Most gaps among an executor's tickets. At one more, all up to the newest count as over: what is
-#: still under way is not run here, and goes elsewhere when its start-by has passed.
-MAX_GAPS: Final = 10_000
-#: Incarnations of an executor whose tickets are remembered, the latest.
-MAX_INCARNATIONS: Final = 8
-
-_Key = tuple[str, str]  # (reply_to, uuid)
-
-
-class _Held:
-    """One request taken: queued or running."""
-
-    __slots__ = (
-        "attempt",
-        "detached",
-        "header",
-        "key",
-        "reply_to",
-        "request",
-        "since",
-        "ticket",
-        "uuid",
-    )
-
-    def __init__(
-        self, uuid: str, reply_to: str, request: Request, header: Header | None, now: float
-    ) -> None:
-        self.uuid = uuid
-        self.reply_to = reply_to
-        self.request = request
-        #: The newest header; None from a taskflow peer.
-        self.header = header
-        self.attempt = (header.attempt or 1) if header else 1
-        #: The newest ticket, under which it is answered.
-        self.ticket: Ticket | None = None
-        #: The pool's number for the run; 0 while it is queued.
-        self.key = 0
-        #: When it was taken.
-        self.since = now
-        #: Nobody waits for this run any more; its end is not told.
-        self.detached = False
-
-
-class _Over:
-    """The tickets of one incarnation that are over: ended, or given back."""
-
-    __slots__ = ("floor", "newest", "tickets")
-
-    def __init__(self) -> None:
-        self.tickets = TicketSet()
-        #: All up to this one are over.
-        self.floor = 0
-        self.newest = 0
-
-    def __contains__(self, number: int) -> bool:
-        return number <= self.floor or number in self.tickets
-
-    def add(self, number: int) -> None:
-        self.tickets.add(number)
-        self.newest = max(self.newest, number)
-        if len(self.tickets) > MAX_GAPS:
-            self.floor = self.newest
-            self.tickets = TicketSet()
-
-
-class _Executor:
-    """One executor that has sent us a request."""
-
-    __slots__ = ("heard", "incarnation", "over")
-
-    def __init__(self) -> None:
-        self.heard = 0.0
-        #: The highest incarnation it has spoken under.
-        self.incarnation = 0
-        #: What is over, by incarnation.
-        self.over: dict[int, _Over] = {}
-
-    def put_over(self, ticket: Ticket) -> None:
-        """It never runs again."""
-        self.over.setdefault(ticket.incarnation, _Over()).add(ticket.number)
-        if len(self.over) > MAX_INCARNATIONS:
-            del self.over[min(self.over)]
+#: Seconds for the receipts of the last results to come when everything else is over.
+LAST_WORDS: Final = 2 * RECEIPT_DELAY
 
 
 class Shift:
     """All a worker process holds. Keeper only. ``now`` is its clock, in seconds."""
 
     def __init__(
-        self, names: Names, topics: tuple[str, ...], *, worker: str, boot: str, slots: int
+        self,
+        names: Names,
+        topics: tuple[str, ...],
+        *,
+        worker: str,
+        boot: str,
+        slots: int,
+        beat: float = BEAT,
+        can_stop: bool = True,
+        replaces: str | None = None,
     ) -> None:
-        #: What was refused or came to nothing, by reason.
+        """``can_stop``: a task that runs can be ended. ``replaces``: as :meth:`replace` has it."""
+        #: What was refused, thrown away or came to nothing, by reason.
         self.counts: Counter[str] = Counter()
-        self._names = names
+        self._is_native = names.is_native
         self._topics = topics
         self._worker = worker
-        self._boot = boot
-        self._inbox = inbox_key(topics[0], boot)
-        self._slots = slots
-        self._offered: frozenset[str] = frozenset()
-        self._queue: deque[_Held] = deque()
-        self._running: dict[int, _Held] = {}
-        self._held: dict[_Key, _Held] = {}
-        self._executors: dict[str, _Executor] = {}
-        self._last_key = 0
+        self._beat = beat
+        self._slots = Slots(worker, slots, can_stop=can_stop)
+        self._executors = Executors()
+        self._reception = Reception(boot, self._executors, self.counts, pace=pace(beat))
+        self._letters = Letters(
+            names, topics, worker=worker, boot=boot, slots=slots, beat=beat, can_stop=can_stop
+        )
+        self._letters.replaces = replaces
+        self._voice = Voice(
+            self._letters, self._slots, self._executors, self.counts, pace=pace(beat)
+        )
         self._next_beat = 0.0
-        #: When tasks ended, within the last second: the rate that credit follows.
-        self._ends: deque[float] = deque(maxlen=CREDIT_MAX)
-        self._draining_until: float | None = None
+        self._is_listening = True
+        self._draining_until = math.inf
+        #: Until when the receipts of the last results are waited for, once all else is over.
+        self._last_words_until = math.inf
         #: taskflow's requests that came while we go down, until they are put back.
-        self._aside: list[_Held] = []
+        self._aside: list[Record] = []
         self._is_done = False
 
-    def credit(self, now: float) -> int:
-        """How many unfinished requests we take: the slots, and what was finished within a second.
+    def replace(self, boot: str | None) -> None:
+        """This process has come in the place of that one, provably dead. Before any input."""
+        self._letters.replaces = boot
 
-        So quick tasks queue up here and the slots never run dry, and long ones never wait here
-        while another worker is idle.
-        """
-        if self._draining_until is not None:
-            return 0
-        while self._ends and now - self._ends[0] > 1.0:
-            self._ends.popleft()
-        return min(self._slots + len(self._ends), CREDIT_MAX)
+    def credit(self, now: float) -> int:
+        """How many unfinished requests we take."""
+        return self._slots.credit(now)
 
     @property
     def held(self) -> tuple[int, int]:
         """How many requests are queued and how many run."""
-        return len(self._queue), len(self._running)
+        return len(self._slots.queue), len(self._slots.running)
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """How many results wait for their receipts, and how many were dropped and do so still."""
+        results = sum(len(known.outbox) for known in self._executors)
+        return results, sum(known.dropped for known in self._executors)
 
     # inputs -----------------------------------------------------------------------------------
 
     def offering(self, tasks: Iterable[Offer], now: float) -> list[Effect]:
         """These are the tasks offered from now on: everybody is told."""
-        self._offered = frozenset(offer.name for offer in tasks)
-        return self._hello(now)
+        self._slots.offer(tasks)
+        return self._voice.hello(now)
 
     def consuming(self, now: float) -> list[Effect]:
         """The listener has (again) begun to consume."""
-        return self._hello(now)
+        return self._voice.hello(now)
+
+    def listening(self, is_listening: bool, now: float) -> None:
+        """Whether what is sent to us can arrive, which is so until something else is said.
+
+        While it cannot, no executor is given up: the silence is not theirs.
+        """
+        if is_listening and not self._is_listening:
+            self._executors.could_not_be_heard(now)
+        self._is_listening = is_listening
 
     def heard(self, deliveries: Iterable[Received | Refused], now: float) -> list[Effect]:
         """What the listener took from the broker, in order."""
@@ -194,360 +149,357 @@ class Shift:
         asked: dict[str, bool] = {}
         for delivery in deliveries:
             if isinstance(delivery, Refused):
-                self._refused(delivery, effects, now)
+                effects += self._refused(delivery)
                 continue
-            around = delivery.envelope
+            around, message = delivery.envelope, delivery.message
             reply_to = around.reply_to
-            if not is_addressable(reply_to) or reply_to is None:
+            if reply_to is None or not self._may_answer(reply_to):
                 self.counts["reply_to_not_addressable"] += 1
-                continue
-            if isinstance(delivery.message, Question):
-                asked[reply_to] = around.header is not None
-            elif isinstance(delivery.message, Request):
-                self._requested(around, reply_to, delivery.message, effects, now)
+            elif isinstance(message, Question):
+                asked[reply_to] = self._asked(around, reply_to, now) or asked.get(reply_to, False)
+            elif isinstance(message, Request):
+                effects += self._requested(around, reply_to, message, now)
+            elif isinstance(message, (Cancel, Receipt)):
+                effects += self._told(around, reply_to, message, now)
+        effects += self._fill(now)
         for reply_to, is_native in asked.items():  # once each, however many questions had piled up
-            if is_native and reply_to in self._executors:
-                self._executors[reply_to].heard = now
-            effects += self._announce(self._names.to_replies(reply_to), now)
-        self._fill(effects, now)
-        return effects
+            effects += self._voice.answer(reply_to, now, is_native=is_native)
+        for known in self._reception.take_returned():
+            effects += self._voice.everything(known, now, RESULT_RESENDS[0])
+            self._executors.set_alarm(known, now)
+        return effects + self._finish(now)
 
     def reported(self, reports: Iterable[Report], now: float) -> list[Effect]:
         """What the pool says, in order."""
         effects: list[Effect] = []
         for report in reports:
             if isinstance(report, Ended):
-                self._ended(report, effects, now)
+                effects += self._ended(report, now)
             elif isinstance(report, TaskEvent):
-                held = self._running.get(report.key)
-                if held is not None and not held.detached:
-                    response = Response.event(report.event_type, report.details)
-                    try:
-                        effects.append(self._respond(held, response, now))
-                    except (ValueRefused, MessageRefused):
-                        self.counts["event_refused"] += 1
+                effects += self._happened(report, now)
             elif isinstance(report, Offers):
                 effects += self.offering(report.tasks, now)
+            elif isinstance(report, PoolEnded):  # nothing runs here any more: what came is told
+                effects += self.drain(now, LAST_WORDS)
             else:
                 assert isinstance(report, Started)  # told already, when it was handed over
-        self._fill(effects, now)
-        self._finish(effects, now)
-        return effects
+        return effects + self._fill(now) + self._finish(now)
+
+    def undeliverable(self, parcel: Parcel, why: str, now: float) -> list[Effect]:
+        """The broker does not take this message, and will not: what was an end becomes a FAILURE.
+
+        Whatever else it was, nobody waits for it, or says it again.
+        """
+        if not _is_end(parcel):
+            return []
+        instead = self._letters.instead_of(parcel, why)
+        if 2 * len(instead.body) > len(parcel.body):  # its length was not the reason
+            return []
+        if parcel.envelope.header is None:
+            self.counts["undeliverable"] += 1
+            return [Send(instead)]
+        for known in self._executors:
+            record = known.records.get(parcel.envelope.correlation_id or "")
+            if record is not None and known.outbox.holds(record, parcel.body):
+                self.counts["undeliverable"] += 1
+                known.outbox.forget(record)
+                return self._keep(known, record, instead.body, now)
+        return []
 
     def drain(self, now: float, limit: float) -> list[Effect]:
         """Go down: give back what is queued, let what runs finish for ``limit`` seconds at most."""
-        if self._draining_until is not None:
-            self._draining_until = min(self._draining_until, now + limit)
+        self._draining_until = min(self._draining_until, now + limit)
+        if self._slots.is_closed:
             return self.tick(now)
-        self._draining_until = now + limit
-        effects = self._hello(now)
-        while self._queue:
-            self._give_back(self._queue.popleft(), "drain", effects, now)
-        self._finish(effects, now)
-        return effects
+        self._slots.is_closed = True
+        effects = self._voice.hello(now)
+        for record in list(self._slots.queue):
+            effects += self._give_back(record, "drain", now)
+        return effects + self._finish(now)
 
     def tick(self, now: float) -> list[Effect]:
-        """Time has passed: beat, forget, end what has had its time."""
+        """Time has passed: beat, remind, forget, end what has had its time."""
         effects: list[Effect] = []
         if now >= self._next_beat:
-            self._beat(effects, now)
-        if self._draining_until is not None and now >= self._draining_until:
-            for held in list(self._running.values()):
-                self._stop(held, effects, now)
-        while self._queue and self._impatient_at() <= now:
-            self._give_back(self._queue.popleft(), "full", effects, now)
-        self._finish(effects, now)
-        return effects
+            self._next_beat = now + self._beat
+            effects += self._put_back()
+            if self._is_listening:
+                self._executors.grow_older(now)
+        for known in self._executors.take_due(now):
+            effects += self._look_at(known, now)
+        if now >= self._draining_until:
+            for record in list(self._slots.running.values()):
+                effects += self._stop(record, now)
+        while self._slots.impatient_at <= now:
+            effects += self._give_back(next(iter(self._slots.queue)), "full", now)
+        return effects + self._finish(now)
 
     def next_deadline(self) -> float:
         """When ``tick`` has something to do at the latest."""
-        if self._draining_until is not None and self._running:
-            return min(self._next_beat, self._draining_until)
-        return min(self._next_beat, self._impatient_at())
+        deadline = min(self._next_beat, self._executors.next_alarm, self._slots.impatient_at)
+        if self._is_done:
+            return deadline
+        return min(deadline, self._draining_until, self._last_words_until)
 
-    def _impatient_at(self) -> float:
-        """When the request that has been queued longest goes back, so that an idle worker gets it.
+    # what executors say -----------------------------------------------------------------------
 
-        taskflow's peers would send it to this very topic again: theirs stay.
-        """
-        if self._queue and self._queue[0].ticket is not None:
-            return self._queue[0].since + QUEUE_PATIENCE
-        return math.inf
-
-    # requests ---------------------------------------------------------------------------------
-
-    def _requested(
-        self, around: Envelope, reply_to: str, request: Request, effects: list[Effect], now: float
-    ) -> None:
-        header = around.header if self._names.is_native else None
-        held = _Held(around.correlation_id or "", reply_to, request, header, now)
-        if header is not None and not self._admit(held, header, effects, now):
-            return
-        if request.task not in self._offered:
-            self._reject(held, self._unknown(request.task), effects, now)
-        elif self._draining_until is not None:
-            if held.ticket is None and not self._is_done:
-                self._aside.append(held)
-            else:
-                self._give_back(held, "drain", effects, now)
-        elif len(self._queue) + len(self._running) >= CREDIT_MAX and header is not None:
-            self._give_back(held, "full", effects, now)
-        else:
-            if header is not None:
-                self._held[reply_to, held.uuid] = held
-            self._queue.append(held)
-
-    def _admit(self, held: _Held, header: Header, effects: list[Effect], now: float) -> bool:
-        """Whether a native request is new here, ours, and in time."""
-        if header.boot != self._boot:
-            self.counts["wrong_boot"] += 1
+    def _asked(self, around: Envelope, reply_to: str, now: float) -> bool:
+        """A question; whether it is a native peer's."""
+        header = around.header
+        if header is None or not self._is_native:
             return False
-        executor = self._remember(held.reply_to, now)
-        incarnation = header.incarnation or 1
-        if incarnation < executor.incarnation:
-            self.counts["old_incarnation"] += 1
-            return False
-        executor.incarnation = incarnation
-        try:
-            held.ticket = parse_tickets(header.tickets or "")[-1]
-        except MessageRefused as refusal:
-            self.counts[refusal.reason] += 1
-            return False
-        if held.ticket.number in executor.over.get(held.ticket.incarnation, ()):
-            self.counts["double"] += 1
-            return False
-        known = self._held.get((held.reply_to, held.uuid))
-        if known is not None:
-            return self._again(known, held, header, effects, now)
-        if now * 1000 >= (header.start_by or 0):
-            self._give_back(held, "late", effects, now)
-            return False
+        known = self._reception.meet(reply_to, header, now)
+        if known is not None and not known.is_past(header.incarnation):
+            known.wants_kept(header.keep)
+            known.caps = header.caps if header.caps is not None else known.caps
         return True
 
-    def _again(
-        self, known: _Held, held: _Held, header: Header, effects: list[Effect], now: float
-    ) -> bool:
-        """One we hold already: doubled, or a newer attempt. Whether to take it as a new request."""
-        if known.key and (header.base or 1) > known.attempt:
-            known.detached = True  # its round is past: it runs on, and its end is not told
-            self._over(known)
-            return True
-        if held.attempt > known.attempt:  # the execution that is held serves the newest attempt
-            self._put_over(known)
-            known.attempt, known.ticket, known.header = held.attempt, held.ticket, header
-        else:
-            self.counts["double"] += 1
-        if known.key:
-            effects.append(self._respond(known, Response.running(), now))
-        return False
+    def _requested(
+        self, around: Envelope, reply_to: str, request: Request, now: float
+    ) -> list[Effect]:
+        uuid = around.correlation_id or ""
+        header = around.header if self._is_native else None
+        asked = Record(uuid, reply_to, request, header, now)
+        if header is None:
+            return self._take(asked, None, now)
+        known = self._reception.addressed(reply_to, header, now)
+        tickets = self._reception.named(known, uuid, header, now) if known else []
+        if known is None or not tickets:
+            return []
+        return self._carry_out(table.requested(known, asked, tickets, now), known, uuid, now)
 
-    def _fill(self, effects: list[Effect], now: float) -> None:
-        """Start what is queued while a slot is free, in the order it came."""
-        while self._queue and len(self._running) < self._slots:
-            held = self._queue.popleft()
-            header = held.header
-            if header is not None and now * 1000 >= (header.start_by or 0):
-                self._give_back(held, "late", effects, now)
-                continue
-            self._last_key += 1
-            held.key = self._last_key
-            self._running[held.key] = held
-            effects.append(self._respond(held, Response.running(), now))
-            effects.append(Run(_work(held)))
+    def _told(
+        self, around: Envelope, reply_to: str, message: Cancel | Receipt, now: float
+    ) -> list[Effect]:
+        uuid, header = around.correlation_id or "", around.header
+        if header is None or not self._is_native:
+            self.counts["not_spoken_here"] += 1
+            return []
+        known = self._reception.addressed(reply_to, header, now)
+        if known is None:
+            return []
+        effects: list[Effect] = []
+        if isinstance(message, Receipt):
+            known.may_start_until(now + HORIZON, now)
+            for verdict in table.receipted(known, self._reception.read(message.tickets)):
+                effects += self._carry_out(verdict, known, uuid, now)
+            return effects
+        tickets = self._reception.named(known, uuid, header, now)
+        if not tickets:
+            return []
+        verdict = table.cancelled(known, uuid, header, tickets, message.if_started)
+        return self._carry_out(verdict, known, uuid, now)
 
-    def _ended(self, ended: Ended, effects: list[Effect], now: float) -> None:
-        held = self._running.pop(ended.key, None)
-        if held is None or held.detached:
-            self.counts["ended_unasked"] += 1
-            return
-        self._ends.append(now)
-        if ended.failure is not None:
-            response = Response.failure(ended.failure)
-        else:
-            response = Response.success(ended.result)
-        try:
-            effects.append(self._respond(held, response, now, end=ended.end))
-        except (ValueRefused, MessageRefused) as refusal:
-            failure = Response.failure(from_exception(refusal))
-            effects.append(self._respond(held, failure, now, end=ended.end))
-        self._over(held)
+    def _carry_out(self, verdict: Verdict, known: Known, uuid: str, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if verdict.count:
+            self.counts[verdict.count] += 1
+        if verdict.end is not None:
+            effects += self._end(verdict.end)
+        if verdict.leave is not None:
+            self._slots.queue.pop(verdict.leave, None)
+        if verdict.release:
+            effects += self._voice.release(known, uuid, verdict.release, now)
+        is_stopping = verdict.end is not None and verdict.end.is_ending  # its end is on its way
+        if verdict.tell is not None and not is_stopping:
+            effects += self._voice.again(known, verdict.tell, now)
+        if verdict.take is not None:
+            effects += self._take(verdict.take, known, now)
+        return effects
 
-    def _stop(self, held: _Held, effects: list[Effect], now: float) -> None:
-        """The limit of the drain: end it, and say so without waiting for its process."""
-        del self._running[held.key]
-        text = f"worker {self._worker} went down while the task ran"
-        failure = from_text(("worker.Stopped", "Exception"), text)
-        if not held.detached:
-            effects.append(self._respond(held, Response.failure(failure), now, end="stopped"))
-            self._over(held)
-        effects.append(EndRun(held.key))
+    def _may_answer(self, reply_to: str) -> bool:
+        """Whether an answer may be sent there; in taskflow's dialect topics are queues as well."""
+        return takes_replies(reply_to) and (self._is_native or reply_to not in self._topics)
 
-    def _reject(self, held: _Held, failure: FailureDict, effects: list[Effect], now: float) -> None:
-        self.counts["failed_unrun"] += 1
-        effects.append(self._respond(held, Response.failure(failure), now, end="done"))
-        self._over(held)
-
-    def _give_back(
-        self, held: _Held, reason: ReleaseReason, effects: list[Effect], now: float
-    ) -> None:
-        self.counts[f"given_back_{reason}"] += 1
-        if held.ticket is not None:
-            self._over(held)
-            release = Release(((str(held.ticket), reason),))
-            header = replace(self._header(now), credit=self.credit(now))
-            around = Envelope(envelope.RELEASE, correlation_id=held.uuid, header=header)
-            effects.append(self._send(self._names.to_replies(held.reply_to), around, release))
-            return
-        # A taskflow peer: as it came, for another worker of the topic.
-        around = Envelope(envelope.REQUEST, held.reply_to, held.uuid)
-        effects.append(self._send(self._names.to_topic(self._topics[0]), around, held.request))
-
-    def _over(self, held: _Held) -> None:
-        """It is not held any more, and never runs again here."""
-        known = self._held.get((held.reply_to, held.uuid))
-        if known is held:
-            del self._held[held.reply_to, held.uuid]
-        self._put_over(held)
-
-    def _put_over(self, held: _Held) -> None:
-        """This ticket never runs again here."""
-        executor = self._executors.get(held.reply_to)
-        if held.ticket is not None and executor is not None:
-            executor.put_over(held.ticket)
-
-    def _unknown(self, task: str) -> FailureDict:
-        offered = sorted(self._offered)
-        shown = ", ".join(offered[:10]) or "nothing"
-        more = f" and {len(offered) - 10} more" if len(offered) > 10 else ""
-        return from_text(
-            ("KeyError", "LookupError", "Exception"),
-            f"worker {self._worker} does not offer the task {task!r}; it offers {shown}{more}",
-        )
-
-    def _refused(self, refused: Refused, effects: list[Effect], now: float) -> None:
+    def _refused(self, refused: Refused) -> list[Effect]:
         """A delivery that is no message: answered if it was a request and says whose."""
-        answerable = refused.kind == envelope.REQUEST and refused.correlation_id is not None
-        if not answerable or refused.reply_to is None or not is_addressable(refused.reply_to):
-            return
+        uuid = refused.correlation_id if refused.kind == envelope.REQUEST else None
+        if uuid is None or refused.reply_to is None or not self._may_answer(refused.reply_to):
+            return []
         failure = from_text(
             ("protocol.errors.MessageRefused", "Exception"),
             f"worker {self._worker} refused the request ({refused.reason}): {refused.detail}",
         )
-        around = Envelope(envelope.RESPONSE, correlation_id=refused.correlation_id)
-        address = self._names.to_replies(refused.reply_to)
-        effects.append(self._send(address, around, Response.failure(failure)))
+        return [Send(self._letters.refusal(refused.reply_to, uuid, failure))]
 
-    # speaking ---------------------------------------------------------------------------------
+    # from taken to ended ----------------------------------------------------------------------
 
-    def _respond(
-        self, held: _Held, response: Response, now: float, end: End | None = None
-    ) -> Effect:
-        header = None
-        if held.ticket is None:
-            response = _readable(response, held.request.task)
+    def _take(self, record: Record, known: Known | None, now: float) -> list[Effect]:
+        """One that is new here; of a native peer it is held already, under its tickets."""
+        if record.is_late(now):
+            return self._give_back(record, "late", now)
+        if known is not None and known.is_full:
+            return self._give_back(record, "full", now)
+        failure = self._slots.why_not(record)
+        if failure is not None:
+            self.counts["failed_unrun"] += 1
+            return self._keep_end(record, Response.failure(failure), "done", now)
+        if self._slots.is_closed and known is None and not self._is_done:
+            self._aside.append(record)
+        elif self._slots.is_closed:
+            return self._give_back(record, "drain", now)
+        elif self._slots.is_crowded and known is not None:
+            return self._give_back(record, "full", now)
         else:
-            credit = self.credit(now) if end else None
-            header = replace(self._header(now), tickets=str(held.ticket), end=end, credit=credit)
-            if held.attempt > 1:
-                header = replace(header, attempt=held.attempt)
-        around = Envelope(envelope.RESPONSE, correlation_id=held.uuid, header=header)
-        return self._send(self._names.to_replies(held.reply_to), around, response)
+            self._slots.queue[record] = None
+        return []
 
-    def _header(self, now: float) -> Header:
-        return Header(worker=self._worker, boot=self._boot, clock=int(now * 1000))
+    def _fill(self, now: float) -> list[Effect]:
+        """Start what is queued while a slot is free, in the order it came."""
+        effects: list[Effect] = []
+        while self._slots.queue and self._slots.has_one_free:
+            record = next(iter(self._slots.queue))
+            if record.is_late(now):
+                effects += self._give_back(record, "late", now)
+                continue
+            work = self._slots.start(record)
+            effects += [*self._voice.running(record, now), Run(work)]
+        return effects
 
-    def _send(self, address: Address, around: Envelope, message: messages.Message) -> Effect:
-        return Send(Parcel(address, around, messages.encode(message)))
-
-    def _announce(self, address: Address, now: float) -> list[Effect]:
-        """One NOTIFY answer for each topic."""
-        header = None
-        if self._names.is_native:
-            header = replace(
-                self._header(now),
-                caps=envelope.CAPS,
-                slots=self._slots,
-                credit=self.credit(now),
-                inbox=self._inbox,
-            )
-        offered = () if self._draining_until is not None else tuple(sorted(self._offered))
-        around = Envelope(envelope.NOTIFY, header=header)
-        return [self._send(address, around, Answer(topic, offered)) for topic in self._topics]
-
-    def _hello(self, now: float) -> list[Effect]:
-        """Tell every executor that hears the fan-out. taskflow's have none: they ask."""
-        if not self._names.is_native:
+    def _happened(self, event: TaskEvent, now: float) -> list[Effect]:
+        record = self._slots.running.get(event.key)
+        if record is None or record.is_nobodys:
             return []
-        return self._announce(self._names.to_everybody(self._names.hello), now)
+        try:
+            return self._voice.event(record, event, now)
+        except (ValueRefused, MessageRefused):
+            self.counts["event_refused"] += 1
+            return []
 
-    def _beat(self, effects: list[Effect], now: float) -> None:
-        """Tell those whose work we hold that we live; forget executors that fell silent."""
-        self._next_beat = now + BEAT
-        self._put_back(effects, now)
-        holding = self._holding()
-        for reply_to, executor in list(self._executors.items()):
-            is_silent = now - executor.heard > KEEP
-            if reply_to in holding and not is_silent:
-                effects += self._announce(self._names.to_replies(reply_to), now)
-            elif reply_to not in holding and is_silent:
-                del self._executors[reply_to]
+    def _ended(self, ended: Ended, now: float) -> list[Effect]:
+        record = self._slots.end(ended.key, now)
+        if record is None:
+            self.counts["ended_unasked"] += 1
+            return []
+        if record.is_nobodys:
+            return self._discard(record)
+        if ended.failure is not None:
+            return self._keep_end(record, Response.failure(ended.failure), ended.end, now)
+        return self._keep_end(record, Response.success(ended.result), ended.end, now)
 
-    def _holding(self) -> set[str]:
-        """The executors whose work is held."""
-        holding = {held.reply_to for held in self._running.values()}
-        holding.update(held.reply_to for held in self._queue)
-        return holding
+    def _discard(self, record: Record) -> list[Effect]:
+        """Nobody waits for its end."""
+        self.counts["discarded"] += 1
+        known = self._executors.get(record.reply_to)
+        if known is not None and not record.is_detached:
+            known.let_go(record)
+        return []
 
-    def _put_back(self, effects: list[Effect], now: float) -> None:
-        for held in self._aside:
-            self._give_back(held, "drain", effects, now)
+    def _keep_end(self, record: Record, response: Response, end: End, now: float) -> list[Effect]:
+        """It has ended; what a native peer is told of it is kept until that is receipted."""
+        record.end = end
+        try:
+            body = self._letters.body_of(record, response)
+        except (ValueRefused, MessageRefused) as refusal:
+            body = self._letters.body_of(record, Response.failure(from_exception(refusal)))
+        known = self._known_of(record)
+        if known is None:
+            return [Send(self._letters.response(record, body, now))]
+        record.state = "ended"
+        record.request = None
+        return self._keep(known, record, body, now)
+
+    def _keep(self, known: Known, record: Record, body: bytes, now: float) -> list[Effect]:
+        """Send this end, and keep it until it is receipted."""
+        dropped = known.outbox.keep(record, body, now)
+        effects = self._voice.end(known, record, now)
+        if dropped:
+            for one in dropped:
+                known.drop(one)
+            self.counts["dropped"] += len(dropped)
+            effects += self._voice.dropped(known, dropped, now)
+        if not known.understands(envelope.RECEIPT):
+            known.let_go(record)
+        self._executors.set_alarm(known, now)
+        return effects
+
+    def _end(self, record: Record) -> list[Effect]:
+        """Have its process ended, if that can be done; its end is reported like any other."""
+        if record.is_ending or not self._slots.can_stop:
+            return []
+        record.is_ending = True
+        return [EndRun(record.key)]
+
+    def _stop(self, record: Record, now: float) -> list[Effect]:
+        """The limit of the drain: end it, and say so without waiting for its process."""
+        del self._slots.running[record.key]
+        if record.is_nobodys:
+            return [*self._discard(record), EndRun(record.key)]
+        text = f"worker {self._worker} went down while the task ran"
+        failure = from_text(("worker.Stopped", "Exception"), text)
+        effects = self._keep_end(record, Response.failure(failure), "stopped", now)
+        return [*effects, EndRun(record.key)]
+
+    def _give_back(self, record: Record, reason: ReleaseReason, now: float) -> list[Effect]:
+        """It was not started and never will be here."""
+        self.counts[f"given_back_{reason}"] += 1
+        self._slots.queue.pop(record, None)
+        known = self._known_of(record)
+        if known is None:  # a taskflow peer's: as it came, for another worker of the topic
+            try:
+                return [Send(self._letters.put_back(record))]
+            except ValueRefused as refusal:
+                failure = from_exception(refusal)
+                return [Send(self._letters.refusal(record.reply_to, record.uuid, failure))]
+        known.let_go(record)
+        return self._voice.release(known, record.uuid, ((record.tickets, reason),), now)
+
+    def _known_of(self, record: Record) -> Known | None:
+        """Its executor; None if that is a taskflow peer."""
+        return self._executors.get(record.reply_to) if record.is_native else None
+
+    # time -------------------------------------------------------------------------------------
+
+    def _look_at(self, known: Known, now: float) -> list[Effect]:
+        """The alarm of an executor went off: beat and remind it; or give it up."""
+        if known.is_gone(now) and self._is_listening:
+            return self._give_up(known)
+        effects: list[Effect] = []
+        if now >= known.beat_at:
+            effects += self._voice.beat(known, now)
+        effects += self._voice.reminders(known, now)
+        self._executors.set_alarm(known, now)
+        return effects
+
+    def _give_up(self, known: Known) -> list[Effect]:
+        """It has been silent for longer than it wanted anything kept: nothing of it is held."""
+        effects: list[Effect] = []
+        known.beat_at = math.inf
+        for record in list(known.records.values()):
+            self.counts["given_up"] += 1
+            if record.state == "running":
+                effects += self._end(record)
+            self._slots.queue.pop(record, None)
+            record.is_detached = True
+            known.let_go(record)
+        return effects
+
+    def _put_back(self) -> list[Effect]:
+        effects: list[Effect] = []
+        for record in self._aside:
+            effects += self._give_back(record, "drain", 0.0)
         self._aside.clear()
+        return effects
 
-    def _remember(self, reply_to: str, now: float) -> _Executor:
-        executor = self._executors.get(reply_to)
-        if executor is None:
-            if len(self._executors) >= MAX_EXECUTORS:
-                self._forget_one()
-            executor = self._executors[reply_to] = _Executor()
-        executor.heard = now
-        return executor
-
-    def _forget_one(self) -> None:
-        """The longest silent of those that have nothing here; the others are never forgotten."""
-        holding = self._holding()
-        idle = [reply_to for reply_to in self._executors if reply_to not in holding]
-        if idle:
-            del self._executors[min(idle, key=lambda reply_to: self._executors[reply_to].heard)]
-
-    def _finish(self, effects: list[Effect], now: float) -> None:
-        done = self._draining_until is not None and not self._running and not self._queue
-        if done and not self._is_done:
-            self._is_done = True
-            self._put_back(effects, now)
-            effects += self._hello(now)
-            effects.append(Done())
+    def _finish(self, now: float) -> list[Effect]:
+        """We go down and nothing is queued or runs: wait for the last receipts, then it is over."""
+        if self._is_done or not self._slots.is_closed or self._slots.running or self._slots.queue:
+            return []
+        until = min(self._last_words_until, now + LAST_WORDS, self._draining_until)
+        self._last_words_until = until
+        unheard = [k for k in self._executors if len(k.outbox) and not k.is_silent(now)]
+        if unheard and now < until:
+            return []
+        self._is_done = True
+        effects: list[Effect] = []
+        for known in unheard:
+            effects += self._voice.everything(known, now, RECEIPT_DELAY)
+        return [*effects, *self._put_back(), *self._voice.hello(now), Done()]
 
 
-def _readable(response: Response, task: str) -> Response:
-    """What a taskflow peer is told. Raises ``ValueRefused`` for a value it could not read."""
-    if response.state == FAILURE:
-        return Response.failure(kombu_json.readable_failure(response.data["result"]))
-    for name, value in response.data.items():
-        kombu_json.check(value, f"{name} of {task}")
-    return response
-
-
-def _work(held: _Held) -> Work:
-    request = held.request
-    return Work(
-        key=held.key,
-        uuid=held.uuid,
-        task=request.task,
-        name=request.name,
-        action=request.action,
-        args=list(request.args),
-        arguments=dict(request.arguments),
-        result=None if request.result is None else list(request.result),
-        failures=None if request.failures is None else dict(request.failures),
-        attempt=held.attempt,
-    )
+def _is_end(parcel: Parcel) -> bool:
+    """Whether it says how a run came to its end."""
+    if parcel.envelope.kind != envelope.RESPONSE:
+        return False
+    said = messages.decode(envelope.RESPONSE, parcel.body, at_worker=False)
+    return isinstance(said, Response) and said.state in (SUCCESS, FAILURE)

@@ -7,7 +7,7 @@ thread of the pool and handled on the keeper's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -43,6 +43,10 @@ class Work:
     failures: dict[str, FailureDict] | None = None
     #: The attempt's number, the fencing token a task may pass to its own stores.
     attempt: int = 1
+    #: Seconds after which the run is ended, ``limit``; None: it may run for ever.
+    time_limit: float | None = None
+    #: Seconds after which ``SoftTimeLimitExceeded`` is raised in the task.
+    soft_time_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class Offer:
     version: tuple[int, ...] = (1, 0)
     #: The first line of its docstring, or empty.
     doc: str = ""
+    #: What ``@task`` says of its limits, in seconds; a request's own go first.
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +97,42 @@ class Offers:
     refused: tuple[str, ...] = ()
 
 
-Report = Started | TaskEvent | Ended | Offers
+@dataclass(frozen=True, slots=True)
+class PoolEnded:
+    """The pool has ended by a fault of ours and runs nothing more: the last thing it reports."""
+
+    #: One sentence that says what happened.
+    reason: str
+
+
+def limits_not_kept(offers: Iterable[Offer]) -> str | None:
+    """What to tell of tasks with limits on offer in a pool that cannot stop one; None: no such."""
+    names = [o.name for o in offers if o.time_limit is not None or o.soft_time_limit is not None]
+    if not names:
+        return None
+    have = "has a time limit" if len(names) == 1 else "have time limits"
+    return (
+        f"{', '.join(names)} {have}, which threads cannot keep: requests are refused; offer "
+        "what has limits in a worker with --pool processes"
+    )
+
+
+Report = Started | TaskEvent | Ended | Offers | PoolEnded
 
 
 class Pool(Protocol):
-    """Runs works. The suite in ``tests/conformance/test_pools.py`` is the contract in full."""
+    """Runs works. The suite in ``tests/conformance/test_pools.py`` is the contract in full.
+
+    A pool that can stop keeps the limits of a work, counted from its hand-over to an idle process.
+    If one ends by a fault of its own, each open work is reported as ``Ended(end="crash")``, and
+    :class:`PoolEnded` after them.
+    """
 
     kind: Literal["processes", "threads"]
     #: How many works run at once.
     slots: int
+    #: Whether it can end a task that runs, and so keep its limits.
+    can_stop: bool
 
     def start(self, report: Callable[[list[Report]], None]) -> tuple[Offer, ...]:
         """Import the tasks and be ready to run; returns what is offered.

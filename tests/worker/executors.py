@@ -6,9 +6,22 @@ from collections.abc import Iterable
 
 from protocol import envelope, messages
 from protocol.envelope import Envelope, Header
-from protocol.messages import Answer, Message, Question, Release, Request, Response
+from protocol.messages import (
+    Answer,
+    Cancel,
+    CancelReason,
+    Dropped,
+    Held,
+    IfStarted,
+    Message,
+    Question,
+    Receipt,
+    Release,
+    Request,
+    Response,
+)
 from protocol.parcel import Parcel, Received
-from worker.effects import Effect, Run, Send
+from worker.effects import Done, Effect, End, Run, Send
 
 BOOT = "b" * 16
 TASK = "m.task"
@@ -31,11 +44,17 @@ class Native:
         self.name = name
         self.incarnation = incarnation
 
-    def question(self) -> Received:
+    def question(
+        self, *, keep: int | None = None, caps: tuple[str, ...] | None = envelope.CAPS
+    ) -> Received:
         """NOTIFY, asking."""
-        header = Header(executor=self.name, incarnation=self.incarnation, caps=envelope.CAPS)
+        header = Header(executor=self.name, incarnation=self.incarnation, caps=caps, keep=keep)
         around = Envelope(envelope.NOTIFY, self.name, header=header)
         return delivered(around, Question(), at_worker=True)
+
+    def tickets(self, tickets: int | str) -> str:
+        """As text; a number alone is of this incarnation."""
+        return tickets if isinstance(tickets, str) else f"{self.incarnation}:{tickets}"
 
     def request(
         self,
@@ -48,20 +67,55 @@ class Native:
         base: int | None = None,
         task: str = TASK,
         reply_to: str | None = None,
+        time_limit: int | None = None,
+        soft_time_limit: int | None = None,
     ) -> Received:
-        """REQUEST to this boot."""
+        """REQUEST to this boot; limits in milliseconds, as on the wire."""
         header = Header(
             executor=self.name,
             incarnation=self.incarnation,
             boot=boot,
-            tickets=ticket if isinstance(ticket, str) else f"{self.incarnation}:{ticket}",
+            tickets=self.tickets(ticket),
             start_by=int(start_by * 1000),
             attempt=attempt,
             base=base,
             mode="alo",
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
         )
         around = Envelope(envelope.REQUEST, reply_to or self.name, uuid, header)
         return delivered(around, Request(task, args=(1,), arguments={"k": 2}), at_worker=True)
+
+    def cancel(
+        self,
+        uuid: str,
+        tickets: int | str,
+        if_started: IfStarted = "keep",
+        *,
+        reason: CancelReason = "user",
+        start_by: float = 60.0,
+        boot: str = BOOT,
+        attempt: int | None = None,
+        base: int | None = None,
+    ) -> Received:
+        """CANCEL to this boot."""
+        header = Header(
+            executor=self.name,
+            incarnation=self.incarnation,
+            boot=boot,
+            tickets=self.tickets(tickets),
+            start_by=int(start_by * 1000),
+            attempt=attempt,
+            base=base,
+        )
+        around = Envelope(envelope.CANCEL, self.name, uuid, header)
+        return delivered(around, Cancel(if_started, reason), at_worker=True)
+
+    def receipt(self, tickets: int | str, *, boot: str = BOOT) -> Received:
+        """RECEIPT to this boot."""
+        header = Header(executor=self.name, incarnation=self.incarnation, boot=boot)
+        around = Envelope(envelope.RECEIPT, self.name, header=header)
+        return delivered(around, Receipt(self.tickets(tickets)), at_worker=True)
 
 
 class Taskflow:
@@ -110,8 +164,16 @@ def read(parcel: Parcel) -> Received:
     return Received(parsed, messages.decode(parsed.kind, parcel.body, at_worker=at_worker))
 
 
+def header(parcel: Parcel) -> Header:
+    """Its header, which must be there."""
+    assert parcel.envelope.header is not None
+    return parcel.envelope.header
+
+
 def told(effects: Iterable[Effect]) -> list[str]:
-    """What is sent, in short: ``RUNNING u1``, ``RELEASE late 1:2``, ``ANSWER default to all``."""
+    """What is sent, in short: ``RUNNING u1``, ``RELEASE late 1:2``, ``ANSWER default to all``,
+    ``HELD running 1:2, ended 1:1``, ``DROPPED 1:3``.
+    """
     found = []
     for parcel in parcels(effects):
         received = read(parcel)
@@ -122,8 +184,37 @@ def told(effects: Iterable[Effect]) -> list[str]:
             found += [f"RELEASE {reason} {tickets}" for tickets, reason in message.items]
         elif isinstance(message, Answer):
             found.append(f"ANSWER {message.topic} to {parcel.address.routing_key or 'all'}")
+        elif isinstance(message, Held):
+            found.append(f"HELD {in_words(message)}")
+        elif isinstance(message, Dropped):
+            found.append(f"DROPPED {message.tickets}")
         else:
             found.append(
                 f"REQUEST {received.envelope.correlation_id} to {parcel.address.routing_key}"
             )
+    return found
+
+
+def in_words(held: Held) -> str:
+    """A digest, as ``running 1:2, ended 1:1``; ``nothing`` for one of nothing."""
+    said = held.to_body()
+    assert isinstance(said, dict)
+    return ", ".join(f"{state} {tickets}" for state, tickets in said.items()) or "nothing"
+
+
+def done(effects: Iterable[Effect]) -> list[str]:
+    """All effects, in short and in order: what is sent as in ``told``, ``RUN 2`` (the attempt),
+    ``END``, ``DONE``.
+    """
+    found: list[str] = []
+    for effect in effects:
+        if isinstance(effect, Send):
+            found += told([effect])
+        elif isinstance(effect, Run):
+            found.append(f"RUN {effect.work.attempt}")
+        elif isinstance(effect, End):
+            found.append("END")
+        else:
+            assert isinstance(effect, Done)
+            found.append("DONE")
     return found

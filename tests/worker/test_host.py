@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,24 +41,28 @@ class Spoken:
         """Wait for the host to close its pipe; how its process ended."""
         while self.next():
             pass
-        while not self.seat.is_dead():
-            select.select([], [], [], 0.005)
-        return self.seat.clear()
+        how = self.seat.wait()
+        self.seat.clear()
+        return how
 
 
 @pytest.fixture
 def host() -> Iterator[Spoken]:
     """A host with one task, which has said that it is ready."""
     host = Spoken(f"{TASKS}:add")
-    assert host.next() == [["ready"], [[f"{TASKS}.add", [1, 0], "Add two numbers."]], []]
+    [word, pid], offers, left_out = host.next()
+    assert word == "ready"
+    host.seat.is_ready(pid)
+    assert offers == [[f"{TASKS}.add", [1, 0], "Add two numbers.", None, None]]
+    assert left_out == []
     yield host
-    if host.seat.pid is not None:
-        host.seat.kill()
+    if host.seat.process is not None:
+        host.seat.kill(0.0)
         host.leave()
 
 
 def test_a_work_is_started_and_ended(host: Spoken) -> None:
-    host.seat.run(work(7, f"{TASKS}.add", 1, 2))
+    host.seat.run(work(7, f"{TASKS}.add", 1, 2), 0.0)
     assert host.next() == [["started", 7]]
     assert host.next() == [["ended", 7], 3, None]
 
@@ -65,7 +71,7 @@ def test_an_offer_is_answered_with_the_whole_list(host: Spoken) -> None:
     host.seat.send(dumps(["offer", "math:factorial"]))
     said, offers, left_out = host.next()
     assert said == ["offers", "math:factorial", None]
-    assert [name for name, _, _ in offers] == [f"{TASKS}.add", "math.factorial"]
+    assert [name for name, *_ in offers] == [f"{TASKS}.add", "math.factorial"]
     assert left_out == []
 
 
@@ -94,20 +100,31 @@ def test_a_host_told_to_quit_runs_the_exit_handlers_of_its_modules(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     host = Spoken("tidy")
-    assert host.next()[0] == ["ready"]
+    assert host.next()[0][0] == "ready"
     host.seat.send('["quit"]')
     assert host.leave() == "exit code 0"
     assert (tmp_path / "tidied").exists()
 
 
-def test_a_host_whose_main_process_is_gone_ends_at_once(host: Spoken) -> None:
+def test_a_host_whose_pipe_is_closed_ends_at_once(host: Spoken) -> None:
     host.seat.pipe.shutdown(2)
+    assert host.leave() == "exit code 1"
+
+
+def test_a_host_that_is_killed_is_gone_when_its_warden_is(host: Spoken) -> None:
+    pid = host.seat.pid
+    host.seat.kill(0.0)
     assert host.leave() == "signal 9 (SIGKILL)"
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_work_larger_than_the_pipe_arrives_when_the_host_reads_on(host: Spoken) -> None:
-    host.seat.run(work(1, f"{TASKS}.add", "x" * 3_000_000, "y"))
+    pid = host.seat.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # or it reads on while we write
+    host.seat.run(work(1, f"{TASKS}.add", "x" * 3_000_000, "y"), 0.0)
     assert host.seat.has_outgoing
+    os.kill(pid, signal.SIGCONT)
     while host.seat.has_outgoing:
         assert select.select([], [host.seat.pipe], [], DEADLINE)[1]
         host.seat.flush()

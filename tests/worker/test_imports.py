@@ -36,6 +36,10 @@ def test_task_and_progress_load_no_broker_no_pool_no_schemas_and_no_thread() -> 
     assert ours == [
         "protocol",
         "protocol.errors",
+        "protocol.importable",
+        "protocol.rate",
+        "protocol.retry",
+        "protocol.size",
         "protocol.task",
         "protocol.values",
         "worker",

@@ -227,3 +227,21 @@ def test_what_cannot_be_loaded_is_offered_as_a_task_that_says_why() -> None:
     assert entry.name == "tests.samples.tasks.nothing"
     with pytest.raises(TasksUnloadable, match="has no 'nothing'"):
         entry.target(1, two=2)
+
+
+# -- limits
+
+
+def test_what_a_task_says_of_its_limits_is_known_of_it_under_each_of_its_names(
+    registry: Registry,
+) -> None:
+    for spec in ("tests.samples.limited", f"{TASKS}:add"):
+        registry.load(spec)
+    limits = {entry.name: (entry.time_limit, entry.soft_time_limit) for entry in registry.entries}
+    assert limits == {
+        "tests.samples.limited.both": (60.0, 50.0),
+        "tests.samples.limited.Hard": (60, None),
+        "limited.softly": (None, 50.0),
+        "tests.samples.limited.free": (None, None),
+        f"{TASKS}.add": (None, None),
+    }

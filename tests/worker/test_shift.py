@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from protocol import envelope
+from protocol import envelope, messages
 from protocol.failure import from_text
 from protocol.messages import Answer, Request, Response
 from protocol.parcel import Received, Refused
-from protocol.timing import BEAT, CREDIT_MAX, KEEP, QUEUE_PATIENCE
+from protocol.size import MAX_BODY
+from protocol.timing import (
+    BEAT,
+    CREDIT_MAX,
+    KEEP,
+    KEEP_JOURNALED,
+    LEASE,
+    QUEUE_PATIENCE,
+    RESULT_RESENDS,
+    pace,
+)
 from protocol.topology import Names
-from tests.worker.executors import BOOT, TASK, Native, Taskflow, parcels, read, runs, told
-from worker import shift as room
-from worker.effects import Done, Effect, End
-from worker.shift import Shift
-from worker.work import Ended, Offer, Offers, Report, Started, TaskEvent
+from tests.worker.executors import (
+    BOOT,
+    TASK,
+    Native,
+    Taskflow,
+    done,
+    header,
+    parcels,
+    read,
+    runs,
+    told,
+)
+from worker import known as executors_room
+from worker import outbox as results_room
+from worker import tombstones as tickets_room
+from worker.effects import Done, Effect, End, Send
+from worker.known import SILENCE
+from worker.outbox import PROBE
+from worker.shift import LAST_WORDS, Shift
+from worker.work import Ended, Offer, Offers, PoolEnded, Report, Started, TaskEvent
 
 EX = Native()
 FLOW = Taskflow()
 
 
 def make(
-    slots: int = 1, *, dialect: Any = "native", topics: tuple[str, ...] = ("default",)
+    slots: int = 1,
+    *,
+    dialect: Any = "native",
+    topics: tuple[str, ...] = ("default",),
+    **settings: Any,
 ) -> Shift:
     """A worker that offers one task and has begun to consume."""
-    shift = Shift(Names(dialect, "test"), topics, worker="w", boot=BOOT, slots=slots)
+    names = Names(dialect, "test")
+    shift = Shift(names, topics, worker="w", boot=BOOT, slots=slots, **settings)
     shift.offering([Offer(TASK)], 0.0)
     shift.consuming(0.0)
     shift.tick(0.0)
@@ -66,10 +97,9 @@ def test_a_request_runs_and_running_is_told_before_its_end() -> None:
     effects = shift.reported([Started(work.key), Ended(work.key, {"x": 1})], 2.0)
     assert told(effects) == ["SUCCESS u1"]
     (parcel,) = parcels(effects)
-    header = parcel.envelope.header
-    assert header is not None
-    assert (header.boot, header.clock, header.tickets, header.end) == (BOOT, 2000, "1:1", "done")
-    assert header.credit == 2  # one slot, and one task finished within the last second
+    said = header(parcel)
+    assert (said.boot, said.clock, said.tickets, said.end) == (BOOT, 2000, "1:1", "done")
+    assert said.credit == 2  # one slot, and one task finished within the last second
     assert parcel.address.routing_key == "test.native_ex-1"
 
 
@@ -91,9 +121,7 @@ def test_a_failure_says_how_the_run_ended(end: Any) -> None:
     failure = from_text(("ValueError", "Exception"), "no")
     effects = shift.reported([Ended(number, failure=failure, end=end)], 2.0)
     assert failure_text(effects) == "no"
-    header = parcels(effects)[0].envelope.header
-    assert header is not None
-    assert header.end == end
+    assert header(parcels(effects)[0]).end == end
 
 
 @pytest.mark.parametrize("result", [{1, 2}, float("nan"), {"a": object()}, {1: 2}, b"x"])
@@ -136,7 +164,8 @@ def test_an_unknown_task_is_a_failure_that_names_what_is_offered() -> None:
         "worker w does not offer the task 'm.tt'; it offers m.t00, m.t01, m.t02, m.t03, m.t04, "
         "m.t05, m.t06, m.t07, m.t08, m.t09 and 2 more"
     )
-    assert shift.heard([EX.request("u1", 1, task="m.tt")], 1.1) == []
+    again = shift.heard([EX.request("u1", 1, task="m.tt")], 1.1)
+    assert failure_text(again) == failure_text(effects)  # kept until it is receipted, as any end is
 
 
 @pytest.mark.parametrize(
@@ -145,6 +174,8 @@ def test_an_unknown_task_is_a_failure_that_names_what_is_offered() -> None:
         (EX.request("u1", 1, boot="c" * 16), "wrong_boot"),
         (EX.request("u1", "1:5-4"), "tickets"),
         (EX.request("u1", 1, reply_to="a b/../c"), "reply_to_not_addressable"),
+        (EX.request("u1", 1, reply_to=f"x.{'0' * 16}"), "reply_to_not_addressable"),
+        (EX.request("u1", 1, reply_to="ex-1.hello"), "reply_to_not_addressable"),
     ],
 )
 def test_what_is_not_for_us_is_counted_and_the_next_is_served(
@@ -194,8 +225,9 @@ def test_a_late_request_is_given_back_and_never_runs() -> None:
     shift = make()
     request = EX.request("u1", 1, start_by=1.0)
     assert told(shift.heard([request], 1.0)) == ["RELEASE late 1:1"]
-    assert shift.heard([request], 0.9) == []
-    assert shift.counts == {"given_back_late": 1, "double": 1}
+    assert told(shift.heard([request], 1.1)) == ["RELEASE late 1:1"]  # the first may be lost
+    assert told(shift.heard([EX.request("u1", 1, start_by=9.0)], 1.2)) == ["RELEASE full 1:1"]
+    assert shift.counts == {"given_back_late": 1, "double": 2}
 
 
 def test_what_was_queued_past_its_start_by_is_given_back_when_its_turn_comes() -> None:
@@ -230,22 +262,23 @@ def test_a_double_never_runs_again_whenever_it_comes() -> None:
     assert told(shift.heard([request, request], 1.0)) == ["RUNNING u1"]
     assert told(shift.heard([request], 1.1)) == ["RUNNING u1"]  # the first may have been lost
     shift.reported([Ended(1)], 1.2)
-    assert shift.heard([request], 1.3) == []
-    assert shift.counts == {"double": 3}
+    assert told(shift.heard([request], 1.3)) == ["SUCCESS u1"]
+    shift.heard([EX.receipt(1)], 1.4)
+    assert shift.heard([request], 1.5) == []
+    assert shift.counts == {"double": 4}
 
 
 def test_a_newer_attempt_is_served_by_the_run_that_is_held() -> None:
     shift = make()
     shift.heard([EX.request("u1", 1)], 1.0)
-    newer = EX.request("u1", 2, attempt=2)
+    newer = EX.request("u1", "1:1-2", attempt=2)
     effects = shift.heard([newer], 2.0)
     assert told(effects) == ["RUNNING u1"]
     assert runs(effects) == []
     effects = shift.reported([Ended(1)], 3.0)
-    header = parcels(effects)[0].envelope.header
-    assert header is not None
-    assert (header.tickets, header.attempt) == ("1:2", 2)
-    assert shift.heard([newer, EX.request("u1", 1)], 4.0) == []
+    said = header(parcels(effects)[0])
+    assert (said.tickets, said.attempt) == ("1:2", 2)
+    assert told(shift.heard([newer, EX.request("u1", 1)], 4.0)) == ["SUCCESS u1", "SUCCESS u1"]
 
 
 def test_a_double_of_a_newer_attempt_does_not_run_beside_the_first() -> None:
@@ -274,6 +307,7 @@ def test_a_new_round_runs_anew_and_the_end_of_the_old_one_is_not_told() -> None:
     assert key(effects) == 2
     assert shift.reported([TaskEvent(1, "late", {}), Ended(1)], 3.0) == []
     assert told(shift.reported([Ended(2)], 4.0)) == ["SUCCESS u1"]
+    shift.heard([EX.receipt(2)], 4.5)
     # Before, the ticket of the old round was not over: its double ran.
     assert shift.heard([EX.request("u1", 1), EX.request("u1", 2, attempt=2, base=2)], 5.0) == []
 
@@ -289,14 +323,25 @@ def test_questions_are_answered_while_every_slot_is_busy_and_once_for_each_who_a
     assert told(effects) == [
         "ANSWER x to test.native_ex-1",
         "ANSWER y to test.native_ex-1",
+        "HELD queued 1:2, running 1:1",
         "ANSWER x to test.native_ex-2",
         "ANSWER y to test.native_ex-2",
+        "HELD nothing",
     ]
-    header = parcels(effects)[0].envelope.header
-    assert header is not None
-    assert (header.worker, header.boot, header.clock) == ("w", BOOT, 1500)
-    assert (header.slots, header.credit, header.inbox) == (1, 1, f"x.{BOOT}")
-    assert header.caps == envelope.CAPS
+    said = header(parcels(effects)[0])
+    assert (said.worker, said.boot, said.clock) == ("w", BOOT, 1500)
+    assert (said.slots, said.credit, said.inbox) == (1, 1, f"x.{BOOT}")
+    assert said.caps == (*envelope.CAPS, envelope.STOPS)
+    assert (said.beat, said.replaces) == (None, None)
+    held = parcels(effects)[2]
+    assert (header(held).boot, header(held).clock) == (BOOT, 1500)
+    assert held.address.routing_key == "test.native_ex-1"
+
+
+def test_an_answer_says_what_is_unusual_about_this_worker() -> None:
+    shift = make(beat=1.0, can_stop=False, replaces="a" * 16)
+    said = header(parcels(shift.heard([EX.question()], 1.5))[0])
+    assert (said.beat, said.caps, said.replaces) == (1000, envelope.CAPS, "a" * 16)
 
 
 def test_everybody_is_told_when_we_come_and_when_more_is_offered() -> None:
@@ -309,20 +354,231 @@ def test_everybody_is_told_when_we_come_and_when_more_is_offered() -> None:
     assert answer == Answer("default", ("m.more", TASK))
 
 
-def test_who_has_work_here_hears_from_us_every_beat_until_silent_for_too_long() -> None:
+def beats(effects: list[Effect], name: str = "ex-1") -> int:
+    """How often this executor is told that we live."""
+    return told(effects).count(f"ANSWER default to test.native_{name}")
+
+
+@pytest.mark.parametrize("beat", [1.0, BEAT, 20.0])
+def test_whoever_asked_or_sent_hears_from_us_every_beat_until_silent_for_too_long(
+    beat: float,
+) -> None:
+    """Before, only those with work here did: an idle worker was forgotten between questions.
+
+    A little more often than announced, so that a beat may be late.
+    """
+    shift = make(beat=beat)
+    shift.heard([Native("idle").question()], 0.0)
+    shift.heard([EX.request("u1", 1)], 0.0)
+    at: dict[str, list[float]] = {"idle": [], "ex-1": []}
+    while shift.next_deadline() <= 200:
+        now = shift.next_deadline()
+        effects = shift.tick(now)
+        for name, times in at.items():
+            times.extend([now] * beats(effects, name))
+    expected = pytest.approx([n * pace(beat) for n in range(1, int(KEEP / pace(beat)) + 1)])
+    assert at == {"idle": expected, "ex-1": expected}
+    assert beats(shift.heard([EX.question()], 200.0)) == 1
+    assert beats(shift.tick(200.0 + pace(beat))) == 1
+
+
+def test_what_an_executor_is_told_within_a_beat_counts_as_the_beat() -> None:
     shift = make()
-    shift.heard([Native("idle").question()], 1.0)
-    shift.heard([EX.request("u1", 1)], 1.0)
-    beats = []
-    for now in range(1, 200):
-        if now == 20:
-            shift.heard([EX.question()], float(now))
-        if told(shift.tick(float(now))):
-            beats.append(now)
-    assert beats == list(range(5, 81, int(BEAT)))
-    assert beats[-1] == 20 + KEEP
-    assert told(shift.heard([EX.question()], 200.0)) == ["ANSWER default to test.native_ex-1"]
-    assert told(shift.tick(205.0)) == ["ANSWER default to test.native_ex-1"]
+    shift.heard([EX.question()], 1.0)
+    shift.heard([EX.question()], 4.0)
+    assert beats(shift.tick(3.9 + pace(BEAT))) == 0
+    assert beats(shift.tick(4.0 + pace(BEAT))) == 1
+
+
+def test_a_beat_says_what_is_held_only_if_something_is() -> None:
+    shift = make()
+    shift.heard([EX.question()], 1.0)
+    assert told(shift.tick(6.0)) == ["ANSWER default to test.native_ex-1"]
+    shift.heard([EX.request("u1", 1)], 7.0)
+    assert told(shift.tick(11.0)) == ["ANSWER default to test.native_ex-1", "HELD running 1:1"]
+
+
+def test_beats_and_reminders_need_not_wait_for_a_broker_that_is_away() -> None:
+    """They are said again later, and would pile up; a first word is said but once."""
+    shift = make()
+    effects = shift.heard([EX.request("u1", 1)], 1.0) + shift.reported([Ended(1)], 2.0)
+    assert not any(effect.is_repeated for effect in effects if isinstance(effect, Send))
+    for now in (4.0, 6.0):
+        effects = shift.tick(now)
+        assert effects
+        assert all(effect.is_repeated for effect in effects if isinstance(effect, Send))
+
+
+def test_nothing_is_sent_that_an_executor_does_not_understand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that knows RELEASE alone: its results are not kept, for nobody receipts them."""
+    monkeypatch.setattr(results_room, "MAX_RESULTS", 1)
+    shift = make(slots=2)
+    old = EX.question(caps=("release",))
+    assert told(shift.heard([old], 1.0)) == ["ANSWER default to test.native_ex-1"]
+    shift.heard([EX.request("u1", 1), EX.request("u2", 2)], 1.0)
+    assert told(shift.reported([Ended(1), Ended(2)], 2.0)) == ["SUCCESS u1", "SUCCESS u2"]
+    assert shift.kept == (0, 0)
+    assert shift.heard([EX.request("u1", 1)], 2.5) == []
+
+
+# results are kept ---------------------------------------------------------------------------------
+
+
+def ended(shift: Shift, *uuids: str, now: float = 1.0) -> None:
+    """Requests of these uuids, under tickets from 1, run to their end."""
+    for number, uuid in enumerate(uuids, 1):
+        (run,) = runs(shift.heard([EX.request(uuid, number)], now))
+        shift.reported([Ended(run.work.key, uuid)], now)
+
+
+def sent_again(shift: Shift, until: float, *, every: float | None = 3.0) -> list[tuple[float, str]]:
+    """When a result is sent again, and which, while the executor asks so often or never."""
+    found = []
+    asks = float("inf") if every is None else 1.0 + every
+    while min(shift.next_deadline(), asks) <= until:
+        now = min(shift.next_deadline(), asks)
+        effects = shift.tick(now) if now < asks else shift.heard([EX.question()], now)
+        asks = now + (every or 0.0) if now == asks else asks
+        found += [(now, text) for text in told(effects) if "SUCCESS" in text]
+    return found
+
+
+def test_a_result_is_sent_again_less_and_less_often_until_it_is_receipted() -> None:
+    shift = make()
+    ended(shift, "u1")
+    times, at = [], 1.0
+    for step in (*RESULT_RESENDS, RESULT_RESENDS[-1]):
+        at += step
+        times.append(at)
+    assert sent_again(shift, at) == [(when, "SUCCESS u1") for when in times]
+    shift.heard([EX.receipt(1)], at)
+    assert shift.kept == (0, 0)
+    assert sent_again(shift, at + 100) == []
+
+
+def test_what_is_sent_again_says_the_time_and_the_credit_of_the_moment() -> None:
+    shift = make()
+    ended(shift, "u1")
+    again, *_ = [p for p in parcels(shift.tick(3.0)) if p.envelope.kind == envelope.RESPONSE]
+    assert (header(again).clock, header(again).credit, header(again).end) == (3000, 1, "done")
+    assert (header(again).tickets, again.envelope.correlation_id) == ("1:1", "u1")
+
+
+def test_a_silent_executor_is_only_probed_and_told_all_when_it_speaks_again() -> None:
+    shift = make()
+    ended(shift, "u1", "u2", "u3")
+    found = sent_again(shift, 50.0, every=None)
+    silent = [(when, text) for when, text in found if when > 1.0 + SILENCE]
+    assert silent == [(7.0 + PROBE, "SUCCESS u1")]
+    effects = shift.heard([EX.question()], 50.0)
+    assert told(effects) == [
+        "ANSWER default to test.native_ex-1",
+        "HELD ended 1:1-3",
+        "SUCCESS u1",
+        "SUCCESS u2",
+        "SUCCESS u3",
+    ]
+    assert told(shift.heard([EX.question()], 50.1)) == told(effects)[:2]
+
+
+def test_any_word_of_an_executor_ends_its_silence() -> None:
+    shift = make()
+    ended(shift, "u1", "u2")
+    assert told(shift.heard([EX.receipt(1)], 30.0)) == ["SUCCESS u2"]
+    assert told(shift.heard([EX.cancel("u9", 9)], 60.0)) == ["RELEASE cancelled 1:9", "SUCCESS u2"]
+
+
+def test_at_the_bound_the_oldest_result_goes_and_that_it_ran_is_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results_room, "MAX_RESULTS", 2)
+    monkeypatch.setattr(executors_room, "MAX_DROPPED", 2)
+    shift = make()
+    ended(shift, "u1", "u2")
+    (run,) = runs(shift.heard([EX.request("u3", 3)], 1.0))
+    effects = shift.reported([Ended(run.work.key)], 1.0)
+    assert told(effects) == ["SUCCESS u3", "DROPPED 1:1"]
+    assert (shift.kept, shift.counts["dropped"]) == ((2, 1), 1)
+    assert told(shift.heard([EX.request("u1", 1)], 1.5)) == ["DROPPED 1:1"]
+    assert "HELD ended 1:2-3, dropped 1:1" in told(shift.heard([EX.question()], 1.5))
+    shift.heard([EX.receipt(1)], 2.0)
+    assert shift.kept == (2, 0)
+
+
+def test_whose_results_are_dropped_by_the_dozen_gets_no_more_work_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results_room, "MAX_RESULTS", 1)
+    monkeypatch.setattr(executors_room, "MAX_DROPPED", 2)
+    shift = make()
+    ended(shift, "u1", "u2", "u3")
+    effects = shift.heard([EX.question(), Native("other").question()], 2.0)
+    assert [header(parcel).credit for parcel in parcels(effects)] == [0, None, 4, None]
+    assert told(shift.heard([EX.request("u4", 4)], 2.0)) == ["RELEASE full 1:4"]
+    assert told(shift.heard([EX.request("u5", 5, task="m.no")], 2.0)) == ["RELEASE full 1:5"]
+    shift.heard([EX.receipt("1:1-3")], 2.0)
+    assert header(parcels(shift.heard([EX.question()], 2.1))[0]).credit == 1
+    assert told(shift.heard([EX.request("u6", 6)], 2.2)) == ["RUNNING u6"]
+
+
+def test_a_speaking_executor_is_told_again_of_what_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results_room, "MAX_RESULTS", 1)
+    shift = make()
+    ended(shift, "u1", "u2", "u3")
+    effects = shift.heard([EX.question()], 40.0)
+    assert told(effects)[-2:] == ["SUCCESS u3", "DROPPED 1:1-2"]
+
+
+# executors that fall silent -----------------------------------------------------------------------
+
+
+def test_results_are_kept_for_as_long_as_the_executor_asked() -> None:
+    shift = make()
+    shift.heard([EX.question(keep=int(KEEP_JOURNALED))], 0.0)
+    ended(shift, "u1")
+    shift.tick(KEEP + 2 * BEAT)
+    assert shift.kept == (1, 0)
+    now = shift.next_deadline()
+    while now < KEEP_JOURNALED:
+        shift.tick(now)
+        now = shift.next_deadline()
+    assert shift.kept == (1, 0)
+    shift.tick(KEEP_JOURNALED + 1 + BEAT)
+    assert shift.kept == (0, 0)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0, LEASE), (30, 30.0), (10**15, KEEP_JOURNALED)])
+def test_how_long_results_are_kept_stays_within_reason(asked: int, kept: float) -> None:
+    """Never for less than its lease: it would lose what runs; nor for ever."""
+    shift = make()
+    later = Native(incarnation=2)
+    shift.heard([later.question(keep=asked), EX.question(keep=77)], 0.0)
+    known = shift._executors.get("ex-1")
+    assert known is not None
+    assert known.keep == kept
+
+
+def test_who_comes_back_after_too_long_finds_nothing_and_can_begin_again() -> None:
+    shift = make(slots=2)
+    ended(shift, "u1")
+    shift.heard([EX.request("u2", 2), Native("other").question()], 1.0)
+    for now in range(2, 80):
+        shift.heard([Native("other").question()], float(now))
+        effects = shift.tick(float(now))
+        if "END" in done(effects):
+            break
+    assert now == pytest.approx(1 + KEEP, abs=BEAT + 1)
+    assert shift.counts["given_up"] == 2
+    assert shift.reported([Ended(1, end="stopped"), Ended(2, end="stopped")], 80.0) == []
+    effects = shift.heard([EX.question()], 80.0)
+    assert told(effects) == ["ANSWER default to test.native_ex-1", "HELD nothing"]
+    assert shift.heard([EX.request("u2", 2, start_by=140.0)], 80.0) == []  # it ran: over
+    later = EX.request("u2", "1:2-3", attempt=2, start_by=140.0)
+    assert told(shift.heard([later], 80.0)) == ["RUNNING u2"]
 
 
 def test_credit_follows_what_was_finished_within_the_last_second() -> None:
@@ -337,6 +593,47 @@ def test_credit_follows_what_was_finished_within_the_last_second() -> None:
 
 
 # going down ---------------------------------------------------------------------------------------
+
+
+def test_a_drain_waits_a_moment_for_the_receipts_of_the_last_results() -> None:
+    shift = make()
+    shift.heard([EX.request("u1", 1)], 1.0)
+    shift.drain(2.0, 30.0)
+    assert dones(shift.reported([Ended(1)], 3.0)) == 0
+    assert shift.next_deadline() == 3.0 + LAST_WORDS
+    effects = shift.heard([EX.receipt(1)], 3.5)
+    assert told(effects) == ["ANSWER default to all"]
+    assert dones(effects) == 1
+
+
+def test_results_nobody_receipted_are_sent_once_more_before_the_end() -> None:
+    shift = make()
+    ended(shift, "u1")
+    (run,) = runs(shift.heard([Native("gone").request("u2", 1)], 1.0))
+    shift.reported([Ended(run.work.key)], 1.0)
+    shift.heard([EX.question()], 32.0)
+    shift.tick(32.0)
+    assert dones(shift.drain(32.1, 30.0)) == 0
+    effects = shift.tick(32.1 + LAST_WORDS)  # who is silent would not hear it
+    assert told(effects) == ["SUCCESS u1", "ANSWER default to all"]
+    assert dones(effects) == 1
+
+
+def test_a_pool_that_has_ended_ends_the_worker() -> None:
+    shift = make(slots=2)
+    shift.heard([EX.request("u1", 1), EX.request("u2", 2)], 1.0)
+    shift.heard([EX.request("u3", 3)], 1.5)
+    crash = from_text(("Crash", "Exception"), "x")
+    reports: list[Report] = [
+        Ended(1, failure=crash, end="crash"),
+        Ended(2, failure=crash, end="crash"),
+        PoolEnded("a bug"),
+    ]
+    effects = shift.reported(reports, 2.0)
+    assert told(effects) == [
+        *("FAILURE u1", "FAILURE u2", "ANSWER default to all", "RELEASE drain 1:3"),
+    ]
+    assert dones(shift.tick(2.0 + LAST_WORDS)) == 1
 
 
 def dones(effects: list[Effect]) -> int:
@@ -354,9 +651,10 @@ def test_a_drain_gives_back_what_is_queued_and_waits_for_what_runs() -> None:
     assert goodbye.envelope.header is not None
     assert goodbye.envelope.header.credit == 0
     assert told(shift.heard([EX.request("u4", 4)], 3.0)) == ["RELEASE drain 1:4"]
-    assert shift.heard([EX.request("u3", 3)], 3.0) == []
-    effects = shift.reported([Ended(1)], 4.0)
-    assert told(effects) == ["SUCCESS u1", "ANSWER default to all"]
+    assert told(shift.heard([EX.request("u3", 3)], 3.0)) == ["RELEASE full 1:3"]
+    assert told(shift.reported([Ended(1)], 4.0)) == ["SUCCESS u1"]
+    effects = shift.heard([EX.receipt(1)], 4.2)
+    assert told(effects) == ["ANSWER default to all"]
     assert dones(effects) == 1
     later = shift.tick(99.0) + shift.drain(99.0, 0.0) + shift.reported([Ended(1)], 99.0)
     assert dones(later) == 0
@@ -365,18 +663,19 @@ def test_a_drain_gives_back_what_is_queued_and_waits_for_what_runs() -> None:
 def test_what_still_runs_at_the_limit_is_told_as_stopped_then_ended() -> None:
     shift = make()
     shift.heard([EX.request("u1", 1)], 1.0)
-    shift.drain(2.0, 3.0)
-    assert shift.next_deadline() == 5.0
-    assert dones(shift.tick(4.9)) == 0
-    effects = shift.tick(5.0)
-    _beat, stopped, goodbye = parcels(effects)
+    shift.drain(2.0, 2.0)
+    assert shift.next_deadline() == 4.0
+    assert dones(shift.tick(3.9)) == 0
+    effects = shift.tick(4.0)
+    *_beat, stopped, goodbye = parcels(effects)
     assert "went down" in failure_text(effects)
     assert stopped.envelope.header is not None
     assert stopped.envelope.header.end == "stopped"
     assert read(goodbye).message == Answer("default", ())
     assert [effect for effect in effects if isinstance(effect, End)] == [End(1)]
     assert isinstance(effects[-1], Done)
-    assert shift.reported([Ended(1, end="stopped")], 5.1) == []
+    assert shift.reported([Ended(1, end="stopped")], 4.1) == []
+    assert shift.next_deadline() > 4.1
 
 
 def test_a_second_drain_can_only_shorten_the_first() -> None:
@@ -441,6 +740,14 @@ def test_a_taskflow_success_always_follows_its_running() -> None:
     assert "FAILURE u4" in heard
 
 
+def test_a_worker_of_taskflows_dialect_speaks_no_other() -> None:
+    shift = make(dialect="taskflow")
+    shift.heard([FLOW.request("u1")], 1.0)
+    assert shift.heard([EX.cancel("u1", 1, "stop"), EX.receipt(1)], 1.0) == []
+    assert shift.counts == {"not_spoken_here": 2}
+    assert (shift.held, len(shift._executors)) == ((0, 1), 0)
+
+
 def test_a_taskflow_engine_is_answered_once_however_often_it_asked() -> None:
     effects = make(dialect="taskflow").heard([FLOW.question()] * 50, 1.0)
     assert told(effects) == [f"ANSWER default to {FLOW.name}"]
@@ -494,43 +801,55 @@ def test_execute_leaves_out_what_only_a_revert_has() -> None:
 # bounds -------------------------------------------------------------------------------------------
 
 
-def test_strangers_who_only_ask_are_not_remembered() -> None:
+def test_as_many_executors_are_known_as_there_is_room_for() -> None:
+    """Before, those who only asked were not remembered: now they are, for they hear every beat."""
     shift = make()
-    shift.heard([Native(f"ex-{n}").question() for n in range(3000)], 1.0)
-    assert shift._executors == {}
+    questions = [Native(f"ex-{n}").question() for n in range(executors_room.MAX_EXECUTORS + 1)]
+    effects = shift.heard(questions, 1.0)
+    assert shift.counts == {"too_many_executors": 1}
+    refused, its_held = parcels(effects)[-2:]
+    assert header(refused).credit == 0
+    assert told(effects)[-1] == "HELD nothing"
+    assert header(its_held).clock == 1000
+    stranger = Native("one-more")
+    assert shift.heard([stranger.request("u", 1), stranger.cancel("u", 1)], 1.0) == []
+    assert len(shift._executors) == executors_room.MAX_EXECUTORS
 
 
-def test_executors_are_remembered_up_to_a_bound_but_never_at_the_cost_of_one_with_work_here(
+def test_silent_executors_make_room_but_never_one_with_something_here_or_to_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before, whoever had been silent longest went, and got no beats for what it had here."""
-    monkeypatch.setattr(room, "MAX_EXECUTORS", 10)
+    monkeypatch.setattr(executors_room, "MAX_EXECUTORS", 3)
     shift = make()
-    shift.heard([EX.request("u1", 1)], 1.0)
-    for n in range(50):
-        stranger = Native(f"stranger-{n}")
-        shift.heard([stranger.request("u", 1, start_by=0.0)], 2.0 + n / 100)
-    assert len(shift._executors) == 10
-    assert told(shift.tick(BEAT)) == ["ANSWER default to test.native_ex-1"]
-    shift.reported([Ended(1)], 6.0)
-    assert shift.heard([EX.request("u1", 1)], 7.0) == []
+    ended(shift, "u1")
+    expected = Native("to-come").cancel("u", 1, start_by=30.0)
+    shift.heard([expected, Native("idle").question()], 1.0)
+    assert told(shift.heard([Native("a").question()], 1.0 + SILENCE))[-1] == "HELD nothing"
+    assert shift.counts["too_many_executors"] == 1
+    shift.heard([Native("b").question()], 12.1 + SILENCE)
+    assert shift.counts["too_many_executors"] == 1
+    assert [known.reply_to for known in shift._executors] == ["ex-1", "to-come", "b"]
+    assert shift.kept == (1, 0)
+    shift.heard([Native("c").question()], 30.1 + SILENCE)
+    assert [known.reply_to for known in shift._executors] == ["ex-1", "b", "c"]
 
 
 def test_the_memory_of_tickets_is_bounded_on_the_safe_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAX_GAPS", 100)
-    monkeypatch.setattr(room, "MAX_INCARNATIONS", 3)
-    shift = make()
-    for n in range(1000):  # every second one was lost on its way
+    monkeypatch.setattr(tickets_room, "MAX_GAPS", 100)
+    shift = make(slots=2)
+    for n in range(101):  # every second one was lost on its way
         shift.heard([EX.request(f"u{n}", 2 * n + 1, start_by=0.0)], 1.0)
-    over = shift._executors["ex-1"].over[1]
-    assert len(over.tickets) <= 100
-    again = [EX.request(f"u{n}", 2 * n + 1) for n in range(1000)]
+    assert header(parcels(shift.heard([EX.question()], 1.0))[0]).credit == 0
+    assert told(shift.heard([EX.request("new", 501)], 1.0)) == ["RELEASE full 1:501"]
+    shift.heard([Native("other").request("v", 1)], 1.0)  # the worker has room for others
+    assert shift.held == (0, 1)
+    again = [EX.request(f"u{n}", 2 * n + 1) for n in range(101)]
     assert runs(shift.heard(again, 1.0)) == []
-    assert told(shift.heard([EX.request("new", 2001)], 1.0)) == ["RUNNING new"]
-    for incarnation in range(2, 10):
-        later = Native(incarnation=incarnation)
-        shift.heard([later.request("v", 1, start_by=0.0)], 1.0)
-    assert sorted(shift._executors["ex-1"].over) == [7, 8, 9]
+    for now in range(2, 72, 5):
+        shift.heard([EX.question()], float(now))
+        shift.tick(float(now) + 4.9)
+    assert header(parcels(shift.heard([EX.question()], 72.0))[0]).credit == 2
+    assert told(shift.heard([EX.request("newer", 502, start_by=99.0)], 72.0)) == ["RUNNING newer"]
 
 
 def test_tables_are_empty_when_everything_is_over() -> None:
@@ -538,10 +857,15 @@ def test_tables_are_empty_when_everything_is_over() -> None:
     for n in range(500):
         effects = shift.heard([EX.request(f"u{n}", n + 1)], n / 100)
         shift.reported([Ended(key(effects))], n / 100)
-    assert (shift._held, shift._running, len(shift._queue)) == ({}, {}, 0)
-    assert len(shift._executors["ex-1"].over[1].tickets) == 1
-    shift.tick(100.0)
-    assert shift._executors == {}
+        shift.heard([EX.receipt(n + 1)], n / 100)
+    assert (shift.held, shift.kept) == ((0, 0), (0, 0))
+    known = shift._executors.get("ex-1")
+    assert known is not None
+    assert (known.records, known.by_ticket) == ({}, {})
+    assert len(known.over) == 1
+    while shift.next_deadline() < 200.0:
+        shift.tick(shift.next_deadline())
+    assert len(shift._executors) == 0
 
 
 def test_a_body_that_is_put_back_reads_as_the_same_request() -> None:
@@ -551,3 +875,89 @@ def test_a_body_that_is_put_back_reads_as_the_same_request() -> None:
     shift.drain(1.0, 0.0)
     (parcel,) = parcels(shift.heard([request], 2.0))
     assert read(parcel).message == request.message
+
+
+# what the broker does not take --------------------------------------------------------------------
+
+WHY = "amqp://somewhere refuses it: message size 9 is larger than configured max size 8"
+LONG = "x" * 10_000
+
+
+def ended_with(shift: Shift, value: Any, **ended: Any) -> list[Effect]:
+    """What is sent when u1, under ticket 1, has come to this."""
+    effects = shift.heard([EX.request("u1", 1)], 1.0)
+    return shift.reported([Ended(key(effects), value, **ended)], 2.0)
+
+
+def test_a_result_the_broker_does_not_take_is_a_failure_that_says_so_until_its_receipt() -> None:
+    shift = make()
+    (refused,) = parcels(ended_with(shift, LONG))
+    effects = shift.undeliverable(refused, WHY, 3.0)
+    text = failure_text(effects)
+    assert "request u1 has run on worker w" in text
+    assert f"result of {len(refused.body):,} bytes cannot be delivered: {WHY}" in text
+    (instead,) = parcels(effects)
+    assert header(instead).end == "done"
+    assert header(instead).tickets == "1:1"
+    assert shift.kept == (1, 0)
+    again = shift.tick(3.0 + RESULT_RESENDS[0])
+    assert "FAILURE u1" in told(again)
+    assert "SUCCESS u1" not in told(again)
+    shift.heard([EX.receipt(1)], 6.0)
+    assert shift.kept == (0, 0)
+    assert shift.counts["undeliverable"] == 1
+
+
+def test_a_result_refused_late_or_twice_is_replaced_once() -> None:
+    shift = make()
+    (refused,) = parcels(ended_with(shift, LONG))
+    (instead,) = parcels(shift.undeliverable(refused, WHY, 3.0))
+    assert shift.undeliverable(refused, WHY, 3.1) == []
+    assert shift.undeliverable(instead, WHY, 3.2) == [], "there is nothing shorter to say"
+    shift.heard([EX.receipt(1)], 4.0)
+    assert shift.undeliverable(refused, WHY, 5.0) == []
+    assert shift.kept == (0, 0)
+
+
+def test_a_result_that_is_short_was_not_refused_for_its_length() -> None:
+    shift = make()
+    (refused,) = parcels(ended_with(shift, 5))
+    assert shift.undeliverable(refused, WHY, 3.0) == []
+    assert shift.kept == (1, 0)
+
+
+def test_nobody_waits_for_anything_else_that_is_refused() -> None:
+    shift = make()
+    effects = shift.heard([EX.request("u1", 1)], 1.0)
+    effects += shift.reported([TaskEvent(key(effects), "e", {"x": LONG})], 1.5)
+    effects += shift.tick(BEAT + 1.0)
+    others = parcels(effects)
+    assert {read(one).envelope.kind for one in others} == {"RESPONSE", "NOTIFY", "HELD"}
+    assert [shift.undeliverable(one, WHY, 9.0) for one in others] == [[]] * len(others)
+
+
+def test_a_taskflow_engine_is_told_of_a_refused_result_as_well() -> None:
+    shift = make(dialect="taskflow")
+    effects = shift.heard([FLOW.request("u1")], 1.0)
+    (refused,) = parcels(shift.reported([Ended(key(effects), LONG)], 2.0))
+    effects = shift.undeliverable(refused, WHY, 3.0)
+    assert WHY in failure_text(effects)
+    (instead,) = parcels(effects)
+    assert instead.address == refused.address
+    assert shift.undeliverable(instead, WHY, 4.0) == []
+
+
+def test_a_request_that_we_would_write_longer_than_a_body_may_be_is_not_put_back() -> None:
+    """A peer may send plain UTF-8, of which each character takes six bytes as we write it."""
+    shift = make(dialect="taskflow")
+    body = {
+        "task_cls": TASK, "task_name": TASK, "task_version": [1, 0],
+        "action": "execute", "arguments": {"text": "é" * (MAX_BODY // 3)},
+    }  # fmt: skip
+    raw = json.dumps(body, ensure_ascii=False).encode()
+    message = messages.decode(envelope.REQUEST, raw, at_worker=True)
+    around = envelope.Envelope(envelope.REQUEST, FLOW.name, "u2")
+    shift.heard([FLOW.request("u1"), Received(around, message)], 1.0)
+    effects = shift.drain(2.0, 10.0)
+    assert "FAILURE u2" in told(effects)
+    assert "16 MiB" in failure_text(effects)

@@ -2,7 +2,8 @@
 
 The main process never imports a task module, so it always answers and beats, whatever a task does.
 It has one thread here, ``taskline-pool``, which owns the hosts (``crew``); everybody else leaves a
-note and wakes it, which never blocks. Why not a library's process pool: docs/decisions/001.
+note and wakes it, which never blocks. A fault of that thread ends the pool, and says so with a
+``PoolEnded``. Why not a library's process pool: docs/decisions/001.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from importlib.util import find_spec
 from typing import Any, Final, Literal
 
 from protocol.errors import TasksUnloadable
@@ -32,6 +35,7 @@ class ProcessesPool:
     """Hosts in processes. A :class:`worker.work.Pool`; tests/conformance has its contract."""
 
     kind: Literal["processes", "threads"] = "processes"
+    can_stop = True
 
     def __init__(
         self, specs: Sequence[str], slots: int, *, start_timeout: float = START_TIMEOUT
@@ -61,6 +65,11 @@ class ProcessesPool:
             if self._thread is None and self._is_over:
                 raise TasksUnloadable("the pool was stopped before it was started")
             if self._thread is None:
+                if not _orphans_are_found():
+                    log.warning(
+                        "what a task starts outlives the end of its process if it leaves the "
+                        "process group: that takes Linux and a Python with ctypes to prevent"
+                    )
                 self._report = report
                 self._wake_reader, self._wake_writer = os.pipe()
                 os.set_blocking(self._wake_writer, False)
@@ -89,7 +98,7 @@ class ProcessesPool:
         self._leave_note("offer", spec)
 
     def end(self, key: int) -> None:
-        """Kill the process that runs this work, and what the task has started in it."""
+        """Kill the process that runs this work, and all that the task has started."""
         self._leave_note("end", key)
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -132,6 +141,13 @@ class ProcessesPool:
             with self._life:
                 self._is_over = True
                 self._fault = fault
-            crew.finish(fault)
+            try:
+                crew.finish(fault)
+            except Exception:  # the reporter's: there is nobody to tell
+                log.exception("the pool of processes could not report its end")
             os.close(self._wake_reader)
             os.close(self._wake_writer)
+
+
+def _orphans_are_found() -> bool:
+    return sys.platform == "linux" and find_spec("_ctypes") is not None

@@ -1,14 +1,15 @@
 """One place for a host, seen from the main process: its process, its pipe, and what it is doing.
 
-A seat starts a host, writes to it and reads from it without ever waiting, kills it with everything
-its tasks have started, and learns of its end from the process itself: a child of a task may hold
-the pipe open for as long as it likes. What to do about any of it is decided in ``crew``, on whose
-one thread all of this runs.
+A seat starts a host below a warden (``warden``), writes to it and reads from it without ever
+waiting, has it killed with everything its tasks have started, and learns of its end from the
+warden's, after which nothing of it is left: a child of a task may hold the pipe open for as long as
+it likes. What to do about any of it is decided in ``crew``, on whose one thread all of this runs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from typing import Final, Literal
 
 from protocol.values import Json, dumps
 from worker.frames import FrameRefused, Frames, pack
+from worker.soft_limit import NUDGE, NUDGE_PERIOD
 from worker.work import Work
 
 #: What a host is doing: it is being started (or loads), waits for work, runs a work, was told to
@@ -48,6 +50,9 @@ sys.path[:] = path
 main(int(handle))
 """
 _OURS: Final = str(Path(__file__).resolve().parents[2])
+_WARDEN: Final = str(Path(__file__).resolve().with_name("warden.py"))
+#: Seconds for a warden to end once it is told; longer than it takes to give up (``SWEEP_TIME``).
+_LAST_PATIENCE: Final = 10.0
 
 #: What became of a read: something came, nothing is there now, nothing will ever come.
 Reading = Literal["data", "empty", "closed"]
@@ -62,8 +67,13 @@ class Seat:
         self.state: State = "empty"
         #: What it runs, while busy.
         self.work: Work | None = None
-        #: Whether its host was killed because that work was to be ended.
-        self.is_ending = False
+        #: Why its host was killed under that work: it was to be ended, or its time was over.
+        self.ending: Literal["stopped", "limit"] | None = None
+        #: On the monotonic clock, infinite if never: when to remind its host of the soft limit, and
+        #: when the time of the work is over.
+        self.nudge_at = self.limit_at = math.inf
+        #: When it was killed, on the monotonic clock; infinite: it was not.
+        self.killed_at = math.inf
         #: Specs it was told to offer and has not answered for, oldest first.
         self.unanswered: list[str] = []
         #: Why its host could not load the tasks, in the host's own words; None: it has not said so.
@@ -73,14 +83,22 @@ class Seat:
         #: When to start the next host, on the monotonic clock; None: one is there.
         self.start_at: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._host_pid: int | None = None
+        #: To the warden, whose end of it is the host's end.
+        self._lifeline: socket.socket | None = None
         self._pipe: socket.socket | None = None
         self._frames = Frames()
         self._outgoing = bytearray()
 
     @property
-    def pid(self) -> int | None:
-        """The process id of the host, None if there is none."""
+    def process(self) -> int | None:
+        """The process that ends when the host and all its tasks have started is gone; or None."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def pid(self) -> int | None:
+        """The host's own process id, once it has told it; for people."""
+        return self._host_pid or self.process
 
     @property
     def pipe(self) -> socket.socket:
@@ -95,22 +113,23 @@ class Seat:
 
     def start(self, specs: Sequence[str]) -> None:
         """Start a host that loads these specs. Raises OSError if the system gives no process."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            # Not Path.resolve(): a link on the path must stay one, whose target may change.
-            path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
-            try:
+        # Not Path.resolve(): a link on the path must stay one, whose target may change.
+        path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
+        with contextlib.ExitStack() as unless_started:
+            lifeline, wardens = _pair(unless_started)
+            pipe, theirs = _pair(unless_started)
+            with wardens, theirs:
+                ends = wardens.fileno(), theirs.fileno()
+                warden = [sys.executable, "-I", "-S", _WARDEN, *map(str, ends)]
+                host = [sys.executable, "-c", _BOOT, str(ends[1]), _OURS, *path]
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, str(theirs.fileno()), _OURS, *path],
+                    [*warden, *host],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=ends,
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                raise
-        self._pipe = ours
+            unless_started.pop_all()
+        self._lifeline, self._pipe = lifeline, pipe
         self._frames = Frames()
         self._outgoing.clear()
         self.state = "starting"
@@ -119,10 +138,22 @@ class Seat:
         self.unanswered.clear()
         self.send(dumps(["load", *specs]))
 
-    def run(self, work: Work) -> None:
-        """Give an idle host its work."""
+    def is_ready(self, host_pid: int) -> None:
+        """The host has loaded, and told who it is."""
+        self._host_pid = host_pid
+        self.state = "idle"
+        self.failed_starts = 0
+
+    def run(self, work: Work, now: float) -> None:
+        """Give an idle host its work; ``now``, on the monotonic clock, its limits begin."""
         self.state = "busy"
         self.work = work
+        soft_limit = None
+        if work.soft_time_limit is not None:
+            self.nudge_at = now + work.soft_time_limit
+            soft_limit = (work.soft_time_limit, self.nudge_at)
+        if work.time_limit is not None:
+            self.limit_at = now + work.time_limit
         fields = [
             work.task,
             work.name,
@@ -131,8 +162,23 @@ class Seat:
             work.arguments,
             work.result,
             work.failures,
+            soft_limit,
         ]
         self.send(f'["run",{work.key}]', dumps(fields, f"request {work.uuid}"))
+
+    def has_ended(self) -> None:
+        """The work has come to its end; a host that was not killed is idle again."""
+        self.work = None
+        self.nudge_at = self.limit_at = math.inf
+        if self.killed_at == math.inf:
+            self.state = "idle"
+
+    def nudge(self, now: float) -> None:
+        """Have the host look at the clock, and again later: its task's soft limit is over."""
+        assert self._lifeline is not None
+        self.nudge_at = now + NUDGE_PERIOD
+        with contextlib.suppress(OSError):  # a full socket is a warden that is stopped
+            self._lifeline.send(bytes([NUDGE]))
 
     def send(self, *texts: str) -> None:
         """Write a frame, now or as soon as the host reads on."""
@@ -161,42 +207,61 @@ class Seat:
             return frames, "closed"
         return frames, "data" if data else "closed"
 
-    def read_rest(self) -> Iterator[list[Json]]:
-        """What a host that has died still left in its pipe, which a child of its may hold open."""
-        reading: Reading = "data"
-        while reading == "data":
+    def read_on(self, at_most: int) -> Iterator[list[Json]]:
+        """What there is to read, in so many reads. All of it can only be had of a dead host, who
+        writes nothing more; a child of its may hold the pipe open.
+        """
+        for _ in range(at_most):
             frames, reading = self.read()
             yield from frames
+            if reading != "data":
+                break
 
-    def kill(self) -> None:
-        """Kill the host and whatever its tasks have started in its group."""
-        if self._process is not None and self._process.returncode is None:
-            # Its number cannot be anybody else's: we have not yet asked for its exit status.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+    def kill(self, now: float) -> None:
+        """Have the host killed, and everything its tasks have started; the warden does."""
+        if self._lifeline is not None:
+            self.killed_at = min(self.killed_at, now)
+            self.nudge_at = self.limit_at = math.inf
+            with contextlib.suppress(OSError):  # shut down before, or it is dead
+                self._lifeline.shutdown(socket.SHUT_RDWR)
+
+    def give_up(self) -> None:
+        """Kill the warden itself, which does not answer; its host goes with it."""
+        if self._process is not None:
+            self._process.kill()
 
     def is_dead(self) -> bool:
-        """Whether the host's process has ended; leaves it to be collected by :meth:`clear`."""
-        if self._process is None:
-            return False
-        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        try:
-            return os.waitid(os.P_PID, self._process.pid, look) is not None
-        except ChildProcessError:  # collected by someone else in this process, so it has ended
-            return True
+        """Whether the host's process has ended, and everything its tasks have started."""
+        return self._process is not None and self._process.poll() is not None
 
-    def clear(self) -> str:
-        """Take away a dead host, and its group; return how it ended: ``signal 9 (SIGKILL)``."""
+    def wait(self) -> str:
+        """Wait for the end of a host that is dead or killed; how it ended: ``exit code 3``."""
         assert self._process is not None
-        self.kill()
-        code = self._process.wait()
-        self.pipe.close()
-        self._process = self._pipe = None
-        self.state = "empty"
-        self.work = None
-        self.is_ending = False
+        try:
+            code = self._process.wait(_LAST_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.give_up()
+            code = self._process.wait()
         if code >= 0:
             return f"exit code {code}"
         with contextlib.suppress(ValueError):
             return f"signal {-code} ({signal.Signals(-code).name})"
         return f"signal {-code}"
+
+    def clear(self) -> None:
+        """Take a host away that is dead or killed."""
+        self.wait()
+        self.pipe.close()
+        if self._lifeline is not None:
+            self._lifeline.close()
+        self._process = self._host_pid = self._pipe = self._lifeline = None
+        self.state = "empty"
+        self.work = self.ending = None
+        self.nudge_at = self.limit_at = self.killed_at = math.inf
+
+
+def _pair(unless_started: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    unless_started.enter_context(ours)
+    ours.setblocking(False)
+    return ours, theirs

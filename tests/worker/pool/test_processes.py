@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from protocol.errors import TasksUnloadable
+from tests.processes import is_alive
 from tests.samples.inbox import DEADLINE, Inbox, work
 from worker.pool.crew import GIVE_UP_AFTER
 from worker.pool.processes import ProcessesPool
 from worker.work import Ended, Offers, Started
 
 DEADLY = "tests.samples.deadly"
+OVERLONG = "tests.samples.overlong"
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -195,6 +197,14 @@ def test_a_task_may_use_multiprocessing(pool: ProcessesPool, inbox: Inbox) -> No
     assert run(pool, inbox, 1, "in_a_pool").result == [1, 2]
 
 
+def test_what_a_task_sends_its_forked_children_is_heard_however_early(
+    pool: ProcessesPool, inbox: Inbox
+) -> None:
+    """A host's own deafness to SIGTERM is not theirs."""
+    ended = run(pool, inbox, 1, "end_children_early", 100)
+    assert ended.result == [-signal.SIGTERM]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_meant_for_the_whole_service_do_not_end_a_host(
     pool: ProcessesPool, inbox: Inbox, number: int
@@ -365,6 +375,50 @@ def test_a_killed_worker_leaves_no_host_and_no_child_of_a_task(tmp_path: Path) -
         program.wait()
     wait_until_gone(host)
     wait_until_gone(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_a_killed_worker_leaves_nothing_of_tasks_that_hold_on_to_everything(tmp_path: Path) -> None:
+    """One that holds the interpreter's lock, one whose children have left group and session."""
+    (tmp_path / "noted").mkdir()
+    program = subprocess.Popen(
+        script(
+            tmp_path,
+            f"""
+            import os, time
+            from tests.samples.inbox import Inbox, work
+            from worker.pool.processes import ProcessesPool
+            from worker.work import Started
+
+            pool, inbox = ProcessesPool(["{OVERLONG}"], 2), Inbox()
+            pool.start(inbox)
+            pool.run(work(1, "{OVERLONG}.process_id"))
+            inbox.ended(1)
+            pool.run(work(2, "{OVERLONG}.hold_the_interpreter"))
+            pool.run(work(3, "{OVERLONG}.scatter", {str(tmp_path / "noted")!r}))
+            inbox.wait(lambda reports: Started(2) in reports and Started(3) in reports)
+            while len(os.listdir({str(tmp_path / "noted")!r})) < 6:
+                time.sleep(0.01)
+            print("ready", flush=True)
+            time.sleep(600)
+            """,
+        ),
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    try:
+        assert program.stdout.readline() == b"ready\n"
+        tasks = Path(f"/proc/{program.pid}/task").glob("*/children")
+        wardens = [int(pid) for children in tasks for pid in children.read_text().split()]
+    finally:
+        program.kill()
+        program.wait()
+        program.stdout.close()
+    assert len(wardens) == 2
+    for pid in wardens:
+        wait_until_gone(pid)
+    scattered = [int(note.name.rpartition("-")[2]) for note in (tmp_path / "noted").iterdir()]
+    assert not [pid for pid in scattered if is_alive(pid)]
 
 
 def test_what_tasks_print_passes_through_and_they_read_nothing(tmp_path: Path) -> None:

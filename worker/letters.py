@@ -1,0 +1,197 @@
+"""What a worker process writes: each kind of message, with its header and its address.
+
+Decided here: what stands in a message and what a peer of each dialect can read. Not decided here:
+who is told what, and when; that is the shift's. To taskflow's peers no header is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from protocol import envelope, kombu_json, messages
+from protocol.envelope import Envelope, Header
+from protocol.errors import MessageUndeliverable
+from protocol.failure import FailureDict, from_exception
+from protocol.messages import Answer, Dropped, Held, Release, ReleaseReason, Response
+from protocol.parcel import Parcel
+from protocol.size import in_words
+from protocol.states import FAILURE
+from protocol.tickets import Ticket, to_text
+from protocol.timing import BEAT
+from protocol.topology import Address, Names, inbox_key
+from worker.record import Record
+
+#: The body of every RUNNING.
+RUNNING: Final = messages.encode(Response.running())
+
+
+class Letters:
+    """Writes for one worker process."""
+
+    def __init__(
+        self,
+        names: Names,
+        topics: tuple[str, ...],
+        *,
+        worker: str,
+        boot: str,
+        slots: int,
+        beat: float,
+        can_stop: bool,
+    ) -> None:
+        self._names = names
+        self._topics = topics
+        self._worker = worker
+        self._boot = boot
+        #: On every message, so that nobody expects us too soon.
+        self._beat = None if beat == BEAT else max(1, int(beat * 1000))
+        self._caps = (*envelope.CAPS, envelope.STOPS) if can_stop else envelope.CAPS
+        self._slots = slots
+        self._inbox = inbox_key(topics[0], boot)
+        #: The boot this process has come in the place of, if that is known to be dead.
+        self.replaces: str | None = None
+
+    # NOTIFY -----------------------------------------------------------------------------------
+
+    def to_everybody(self, offered: Iterable[str], credit: int, now: float) -> list[Parcel]:
+        """NOTIFY to all who hear the fan-out. taskflow's peers have none: they ask."""
+        if not self._names.is_native:
+            return []
+        return self._answers(self._names.to_everybody(self._names.hello), offered, credit, now)
+
+    def to_one(
+        self, reply_to: str, offered: Iterable[str], credit: int, now: float
+    ) -> list[Parcel]:
+        """NOTIFY to one executor, one for each topic."""
+        return self._answers(self._names.to_replies(reply_to), offered, credit, now)
+
+    def _answers(
+        self, address: Address, offered: Iterable[str], credit: int, now: float
+    ) -> list[Parcel]:
+        header = None
+        if self._names.is_native:
+            header = Header(
+                caps=self._caps,
+                worker=self._worker,
+                boot=self._boot,
+                clock=_clock(now),
+                slots=self._slots,
+                credit=credit,
+                inbox=self._inbox,
+                beat=self._beat,
+                replaces=self.replaces,
+            )
+        around = Envelope(envelope.NOTIFY, header=header)
+        tasks = tuple(offered)
+        return [Parcel(address, around, messages.encode(Answer(t, tasks))) for t in self._topics]
+
+    # of what is held --------------------------------------------------------------------------
+
+    def held(self, reply_to: str, held: Held, now: float) -> Parcel:
+        """HELD. Raises ``MessageRefused`` where it is longer than a message may be."""
+        around = Envelope(envelope.HELD, header=self._header(now))
+        return self._parcel(reply_to, around, held)
+
+    def dropped(self, reply_to: str, tickets: Iterable[Ticket], now: float) -> Parcel:
+        """DROPPED."""
+        around = Envelope(envelope.DROPPED, header=self._header(now))
+        return self._parcel(reply_to, around, Dropped(to_text(tickets)))
+
+    def release(
+        self,
+        reply_to: str,
+        uuid: str,
+        items: Iterable[tuple[Iterable[Ticket], ReleaseReason]],
+        credit: int,
+        now: float,
+    ) -> Parcel:
+        """RELEASE of these tickets, for these reasons."""
+        release = Release(tuple((to_text(tickets), reason) for tickets, reason in items))
+        around = Envelope(envelope.RELEASE, correlation_id=uuid, header=self._header(now, credit))
+        return self._parcel(reply_to, around, release)
+
+    def put_back(self, record: Record) -> Parcel:
+        """A taskflow peer's REQUEST as it came, for another worker of the topic.
+
+        Raises ``ValueRefused`` where our way to write it makes a longer body than there may be.
+        """
+        assert record.request is not None
+        around = Envelope(envelope.REQUEST, record.reply_to, record.uuid)
+        address = self._names.to_topic(self._topics[0])
+        return Parcel(address, around, messages.encode(record.request))
+
+    # RESPONSE ---------------------------------------------------------------------------------
+
+    def body_of(self, record: Record, response: Response) -> bytes:
+        """The body, as its executor can read it.
+
+        Raises ``ValueRefused`` or ``MessageRefused`` for what could not travel, or not be read.
+        """
+        if not record.is_native:
+            response = _readable(response, record.request.task if record.request else "a task")
+        return messages.encode(response)
+
+    def response(
+        self, record: Record, body: bytes, now: float, credit: int | None = None
+    ) -> Parcel:
+        """RESPONSE with this body, under the newest ticket; with ``credit`` if it is an end."""
+        header = None
+        if record.is_native:
+            header = Header(
+                worker=self._worker,
+                boot=self._boot,
+                beat=self._beat,
+                clock=_clock(now),
+                tickets=str(record.ticket),
+                attempt=record.attempt if record.attempt > 1 else None,
+                end=record.end,
+                credit=credit,
+            )
+        around = Envelope(envelope.RESPONSE, correlation_id=record.uuid, header=header)
+        return Parcel(self._names.to_replies(record.reply_to), around, body)
+
+    def instead_of(self, refused: Parcel, why: str) -> Parcel:
+        """The FAILURE that is told instead of an end which the broker does not take."""
+        failure = from_exception(
+            MessageUndeliverable(
+                f"request {refused.envelope.correlation_id} has run on worker {self._worker}, and "
+                f"its result of {in_words(len(refused.body))} cannot be delivered: {why}; have the "
+                "task put it where both sides can read it (a file, an object store) and return its "
+                "path or URL, or allow larger messages in the broker's settings"
+            )
+        )
+        body = messages.encode(Response.failure(failure))
+        return Parcel(refused.address, refused.envelope, body)
+
+    def refusal(self, reply_to: str, uuid: str, failure: FailureDict) -> Parcel:
+        """FAILURE, to a request that is no message: without a header, for it had none to trust."""
+        around = Envelope(envelope.RESPONSE, correlation_id=uuid)
+        return self._parcel(reply_to, around, Response.failure(failure))
+
+    # ------------------------------------------------------------------------------------------
+
+    def _header(self, now: float, credit: int | None = None) -> Header:
+        return Header(
+            worker=self._worker,
+            boot=self._boot,
+            clock=_clock(now),
+            credit=credit,
+            beat=self._beat,
+        )
+
+    def _parcel(self, reply_to: str, around: Envelope, message: messages.Message) -> Parcel:
+        return Parcel(self._names.to_replies(reply_to), around, messages.encode(message))
+
+
+def _clock(now: float) -> int:
+    return int(now * 1000)
+
+
+def _readable(response: Response, task: str) -> Response:
+    """What a taskflow peer is told. Raises ``ValueRefused`` for a value it could not read."""
+    if response.state == FAILURE:
+        return Response.failure(kombu_json.readable_failure(response.data["result"]))
+    for name, value in response.data.items():
+        kombu_json.check(value, f"{name} of {task}")
+    return response

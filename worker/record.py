@@ -1,0 +1,90 @@
+"""One request taken by this worker process, from its arrival until nothing of it is held any more.
+
+A record is the memory of one (executor, uuid): in which state it is, the highest attempt heard of,
+and all the tickets it was sent under, each of which it answers for. What moves it from state to
+state is the shift's (native dialect, section 6); the tickets it leaves behind are ``tombstones``'.
+A request of a taskflow peer is a record without tickets, remembered only while it waits or runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from protocol.envelope import Header
+from protocol.messages import Request
+from protocol.tickets import Ticket
+from worker.work import End
+
+#: ``queued``: taken, not started. ``running``: with the pool. ``ended``: its result is kept until
+#: it is receipted. ``dropped``: it ended, and its result was thrown away at the bound.
+State = Literal["queued", "running", "ended", "dropped"]
+
+
+class Record:
+    """One request. The shift's; its thread only."""
+
+    __slots__ = (
+        "attempt",
+        "end",
+        "header",
+        "is_detached",
+        "is_ending",
+        "is_receipted",
+        "key",
+        "reply_to",
+        "request",
+        "since",
+        "state",
+        "ticket",
+        "tickets",
+        "uuid",
+    )
+
+    def __init__(
+        self, uuid: str, reply_to: str, request: Request, header: Header | None, now: float
+    ) -> None:
+        self.uuid = uuid
+        #: Its executor's key.
+        self.reply_to = reply_to
+        #: None once it has ended: nothing of it is needed any more.
+        self.request: Request | None = request
+        #: Of the newest REQUEST; None from a taskflow peer.
+        self.header = header
+        #: The highest attempt heard of.
+        self.attempt = (header.attempt or 1) if header else 1
+        #: The newest ticket, under which it is answered; None from a taskflow peer.
+        self.ticket: Ticket | None = None
+        #: All tickets it answers for, in the order they were heard of.
+        self.tickets: list[Ticket] = []
+        self.state: State = "queued"
+        #: The pool's number for the run; 0 before it is started.
+        self.key = 0
+        #: When it was taken.
+        self.since = now
+        #: How it came to its end.
+        self.end: End | None = None
+        #: Running, and receipted already: its end is told only if it is asked for again.
+        self.is_receipted = False
+        #: Running, and nobody's any more: its end is not told.
+        self.is_detached = False
+        #: Running, and its end has been asked for.
+        self.is_ending = False
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it was sent by a native peer, under a ticket."""
+        return self.header is not None
+
+    @property
+    def base(self) -> int:
+        """The first attempt of the round it was asked in."""
+        return (self.header.base or 1) if self.header else 1
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether nobody waits for its end."""
+        return self.is_detached or self.is_receipted
+
+    def is_late(self, now: float) -> bool:
+        """Whether our clock has passed its start-by. In milliseconds, as the clock is told."""
+        return self.header is not None and now * 1000 >= (self.header.start_by or 0)

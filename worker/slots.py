@@ -1,0 +1,155 @@
+"""What waits for a slot of the pool, what runs in one, and how much more is taken.
+
+Decided here: which request runs next, what the pool is told of it, which cannot run here at all,
+and the credit. Not decided here: whose requests these are and what they are told. The shift's; its
+thread only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+
+from protocol.errors import LimitRefused
+from protocol.failure import FailureDict, from_exception, from_text
+from protocol.timing import CREDIT_MAX, QUEUE_PATIENCE
+from worker.record import Record
+from worker.work import Offer, Work
+
+
+class Slots:
+    """The pool's slots, as the shift sees them."""
+
+    def __init__(self, worker: str, count: int, *, can_stop: bool) -> None:
+        self._worker = worker
+        self._count = count
+        #: Whether a run can be ended, and so a limit be kept.
+        self.can_stop = can_stop
+        #: Whether nothing more is taken: we go down.
+        self.is_closed = False
+        #: Waiting, the oldest first.
+        self.queue: OrderedDict[Record, None] = OrderedDict()
+        #: By the pool's number. What is detached or receipted takes a slot like any other.
+        self.running: dict[int, Record] = {}
+        self._offered: dict[str, Offer] = {}
+        self._last_key = 0
+        #: When tasks ended, within the last second: the rate that credit follows.
+        self._ends: deque[float] = deque(maxlen=CREDIT_MAX)
+
+    def offer(self, tasks: Iterable[Offer]) -> None:
+        """These are the tasks that can be run."""
+        self._offered = {offer.name: offer for offer in tasks}
+
+    @property
+    def offered(self) -> Sequence[str]:
+        """The tasks we offer, by name; none while we go down."""
+        return () if self.is_closed else sorted(self._offered)
+
+    def credit(self, now: float) -> int:
+        """How many unfinished requests we take: the slots, and what was finished within a second.
+
+        So quick tasks queue up here and the slots never run dry, and long ones never wait here
+        while another worker is idle.
+        """
+        if self.is_closed:
+            return 0
+        while self._ends and now - self._ends[0] > 1.0:
+            self._ends.popleft()
+        return min(self._count + len(self._ends), CREDIT_MAX)
+
+    @property
+    def has_one_free(self) -> bool:
+        """Whether the pool can be given one more."""
+        return len(self.running) < self._count
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more waits and runs than any credit allows."""
+        return len(self.queue) + len(self.running) >= CREDIT_MAX
+
+    @property
+    def impatient_at(self) -> float:
+        """When the request that has been queued longest goes back, so that an idle worker gets it.
+
+        taskflow's peers would send it to this very topic again: theirs stay.
+        """
+        if self.queue:
+            oldest = next(iter(self.queue))
+            if oldest.is_native:
+                return oldest.since + QUEUE_PATIENCE
+        return math.inf
+
+    def start(self, record: Record) -> Work:
+        """It leaves the queue and runs."""
+        del self.queue[record]
+        self._last_key += 1
+        record.key = self._last_key
+        record.state = "running"
+        self.running[record.key] = record
+        return self._work(record)
+
+    def end(self, key: int, now: float) -> Record | None:
+        """The run with this number is over; None if there is none."""
+        record = self.running.pop(key, None)
+        if record is not None:
+            self._ends.append(now)
+        return record
+
+    def why_not(self, record: Record) -> FailureDict | None:
+        """Why this request fails without having been run; None: it can run."""
+        assert record.request is not None
+        task = record.request.task
+        offer = self._offered.get(task)
+        if offer is None:
+            return self._not_offered(task)
+        limits = [limit for limit in _limits(record, offer) if limit is not None]
+        if self.can_stop or not limits:
+            return None
+        return from_exception(
+            LimitRefused(
+                f"worker {self._worker} did not run {task}: it cannot keep its time limit of "
+                f"{min(limits):g} s, because it runs tasks in threads, and a thread cannot be "
+                "ended; drop the limit, or run the task on workers with --pool processes"
+            )
+        )
+
+    def _not_offered(self, task: str) -> FailureDict:
+        offered = sorted(self._offered)
+        shown = ", ".join(offered[:10]) or "nothing"
+        more = f" and {len(offered) - 10} more" if len(offered) > 10 else ""
+        return from_text(
+            ("KeyError", "LookupError", "Exception"),
+            f"worker {self._worker} does not offer the task {task!r}; it offers {shown}{more}",
+        )
+
+    def _work(self, record: Record) -> Work:
+        request = record.request
+        assert request is not None
+        time_limit, soft_time_limit = _limits(record, self._offered.get(request.task))
+        return Work(
+            key=record.key,
+            uuid=record.uuid,
+            task=request.task,
+            name=request.name,
+            action=request.action,
+            args=list(request.args),
+            arguments=dict(request.arguments),
+            result=None if request.result is None else list(request.result),
+            failures=None if request.failures is None else dict(request.failures),
+            attempt=record.attempt,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
+        )
+
+
+def _limits(record: Record, offer: Offer | None) -> tuple[float | None, float | None]:
+    """The time limit and the soft one, in seconds: each the request's own, else the task's."""
+    header = record.header
+    hard = offer.time_limit if offer else None
+    soft = offer.soft_time_limit if offer else None
+    if header is not None and header.time_limit is not None:
+        hard = header.time_limit / 1000
+    if header is not None and header.soft_time_limit is not None:
+        soft = header.soft_time_limit / 1000
+    return hard, soft
