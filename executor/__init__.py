@@ -1,14 +1,26 @@
 """Submit tasks to workers: ``from executor import Executor``.
 
-The rooms: ``client`` (``Executor``), ``naming`` (what a call becomes before it travels),
-``future``, ``engine`` (the threads, put together), ``keeper`` (the thread that owns the ledger);
-``ledger``, ``lanes``, ``timers``, ``request``, ``directory``, ``effects`` (pure: what is decided);
-``deliverer`` (the thread that runs user code), ``private`` (workers of its own), ``cli`` and
-``commands``, ``demo``.
+The rooms, from the user's side down: ``client`` (``Executor``), ``options`` (what is said beside a
+call), ``naming`` (what a call becomes before it travels), ``future``, ``trail`` (what became of
+it), ``workers`` (who is there), ``recall`` and ``memory`` (a request found again, by uuid and by
+key); ``engine`` (the threads, put together), ``door`` (what is let in), ``unique`` (keys claimed at
+the broker), ``places`` (its topics and queues), ``recovery`` (its beginning, with a journal),
+``leaving`` (its end, with the interpreter's, and forks), ``private`` (workers of its own);
+``keeper`` (the thread that owns the ledger), ``turn`` (what it does at once), ``outcomes`` (an end,
+written and told), ``pen`` (how the journal is used), ``moments`` (two clocks, told apart),
+``deliverer`` (the thread that runs user code).
+
+Pure, and the keeper's: ``ledger``, ``book``, ``answers``, ``attendance``, ``verdicts``,
+``settling``, ``dispatching``, ``directory``, ``digest``, ``request``, ``lanes``, ``later``,
+``throttle``, ``timers``, ``receipts``, ``letters``, ``restoring``, ``words``, ``effects``.
+
+The command line: ``cli``, ``commands`` and ``demo``.
 """
 
 from executor.client import Executor
-from executor.engine import WorkerInfo
 from executor.future import Future
+from executor.trail import AttemptInfo, Happened
+from executor.workers import WorkerInfo
+from protocol.retry import Retry
 
-__all__ = ["Executor", "Future", "WorkerInfo"]
+__all__ = ["AttemptInfo", "Executor", "Future", "Happened", "Retry", "WorkerInfo"]

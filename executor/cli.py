@@ -1,4 +1,5 @@
-"""``python -m executor COMMAND`` (installed: ``taskline``): ``submit``, ``workers``, ``demo``.
+"""``python -m executor COMMAND`` (installed: ``taskline``): ``submit``, ``workers``, ``journal``,
+``dlq``, ``demo``.
 
 What was asked for goes to the standard output, everything else to the standard error. No wait is
 without an end: a request expires, and Ctrl-C ends any of it. What each command does is in
@@ -14,7 +15,7 @@ from io import TextIOWrapper
 from typing import Final
 
 from bus.wire.commandline import Parser
-from executor.commands import demo, submit, workers
+from executor.commands import demo, dlq, journal, submit, workers
 from executor.commands.exits import FAILED, INTERRUPTED, exit_code
 from executor.commands.options import EXITS, PROGRAM
 from protocol import __version__
@@ -23,6 +24,8 @@ from protocol.errors import TasklineError
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "submit": submit.run,
     "workers": workers.run,
+    "journal": journal.run,
+    "dlq": dlq.run,
     "demo": demo.run,
 }
 
@@ -54,6 +57,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"taskline {__version__}")
     parser.add_argument(
-        "command", choices=_COMMANDS, help="submit a task, list the workers, or see what it is like"
+        "command",
+        choices=_COMMANDS,
+        help="submit a task, list the workers, read a journal, see to its dead letters, or see "
+        "what it is like",
     )
     return parser

@@ -5,31 +5,42 @@ What the standard library documents holds: ``submit`` passes every argument on t
 they do on its pools. What is ours lives beside the call, in :meth:`Executor.options`.
 
 Nothing is decided here about requests; that is the ledger's. Every method may be called from any
-thread, and ``submit`` never blocks.
+thread, and ``submit`` blocks on nothing but the journal's file, if there is one. In a forked child
+every use raises ``ExecutorForked``, and leaving the child does nothing to the parent's executor.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import sys
 import uuid as uuids
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from executor import naming
-from executor.engine import Engine, WorkerInfo
+from executor.engine import Engine
 from executor.future import Future
-from executor.keeper import Open
-from executor.request import Order
+from executor.options import Options, lay_over, order_of
+from executor.recall import OnConflict
+from executor.turn import Open
+from executor.workers import WorkerInfo
 from protocol import kombu_json, messages
 from protocol.errors import ConfigurationError, ExecutorClosed, UnnameableTask, ValueRefused
 from protocol.failure import FailureDict, RemoteError, from_exception, from_remote
 from protocol.messages import Action, Request
-from protocol.task import importable_name, importing
-from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC, Dialect, check_name
+from protocol.retry import Retry
+from protocol.size import MAX_BODY
+from protocol.task import (
+    Delivery,
+    TaskOptions,
+    importable_name,
+    importing,
+)
+from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC, Dialect
 from protocol.values import Json, check
 
 logger = logging.getLogger("taskline.executor.client")
@@ -39,15 +50,7 @@ T = TypeVar("T")
 
 WAIT_FOR_WORKERS = 60.0  # seconds; wait_for_workers' own deadline
 
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What ``options()`` sets: how a call is made, not what is called."""
-
-    timeout: float | None = None
-    topic: str | None = None
-    on_progress: Callable[[float, dict[str, Json]], object] | None = None
-    on_event: Callable[[str, dict[str, Json]], object] | None = None
+_NOTHING_RECORDED: Final = TaskOptions()
 
 
 class Executor(concurrent.futures.Executor):
@@ -55,13 +58,31 @@ class Executor(concurrent.futures.Executor):
 
     ``url``: which broker: none or ``local://[/path]`` (this machine, no server), ``memory://``,
     ``redis://…``, ``amqp://…``. ``exchange`` and ``topics``: under which name, and on which topics,
-    workers are found. ``name``: this executor's id; a random one without. ``workers``: how many
+    workers are found. ``name``: what this executor is called; with a
+    journal its identity. ``workers``: how many
     private worker processes to start, which offer the caller's own module and whatever functions
     are submitted, and live as long as this executor. ``dialects``: who is spoken to; add
     ``"taskflow"`` for taskflow's workers. ``transport_options``: kombu's.
 
+    ``journal``: the path of a file in which every request is written down, from its submission to
+    its end. It needs a ``name``. Made again with the same name and journal, after whatever ended
+    its process, an executor takes up every request that was open: :meth:`open_requests` hands out
+    their futures, :meth:`get` finds any request, and ``options(key=…)`` lets a script that is run
+    again submit nothing twice.
+
+    ``signing_keys``: the path of a file of keys, the same at every executor and worker, with which
+    all messages are signed. What is unsigned, or signed with another key, is refused; with
+    ``require_signature=False`` the unsigned is let in, for as long as not everybody has the keys.
+    taskflow's workers sign nothing. Private workers are told of the file.
+
+    A program that ends without ``shutdown()`` leaves what is open, and says so. After
+    ``shutdown(wait=False)`` its end waits for what is open as the standard library's pools do, but
+    for 7 s at most: tasks run elsewhere, perhaps for days. Either way it has ended within about
+    10 s.
+
     Raises ``ConfigurationError`` for what cannot be, ``BrokerUnavailable`` if the broker does not
-    answer within 10 s.
+    answer within 10 s, ``JournalLocked`` if another process writes the journal, ``JournalError`` if
+    it cannot be written or read.
     """
 
     def __init__(
@@ -71,9 +92,12 @@ class Executor(concurrent.futures.Executor):
         exchange: str = DEFAULT_EXCHANGE,
         topics: Sequence[str] = (DEFAULT_TOPIC,),
         name: str | None = None,
+        journal: str | os.PathLike[str] | None = None,
         workers: int = 0,
         dialects: Sequence[Dialect] = ("native",),
         transport_options: Mapping[str, Any] | None = None,
+        signing_keys: str | os.PathLike[str] | None = None,
+        require_signature: bool | None = None,
     ) -> None:
         if isinstance(topics, str):
             raise ConfigurationError(f"topics={topics!r}: give a list, such as [{topics!r}]")
@@ -91,12 +115,15 @@ class Executor(concurrent.futures.Executor):
             exchange=exchange,
             topics=topics,
             name=name,
+            journal=journal,
             dialects=dialects,
             transport_options=transport_options,
+            signing_keys=signing_keys,
+            require_signature=require_signature,
             workers=workers,
             offers=lambda: _module_of(caller),
         )
-        self._options = _Options()
+        self._options = Options()
         self._is_derived = False
         #: Of what options() returned; whether the engine takes more is the engine's to say.
         self._is_closed = False
@@ -120,16 +147,26 @@ class Executor(concurrent.futures.Executor):
         ``fn`` is a function that a worker can import, or a ``functools.partial`` of one, or a
         task's wire name. A function is checked against its signature here (``SignatureMismatch``),
         a name by the worker. Arguments are JSON values (``ValueRefused`` names the path of what is
-        not) and travel as they are now. ``ExecutorClosed`` after ``shutdown``.
+        not), together of at most 16 MiB, and travel as they are now. With a journal it is written
+        there when this returns.
+
+        What ``@task`` recorded of the function (delivery, limits) holds for the call unless
+        :meth:`options` says otherwise; of a name nothing is known here. Raises ``ExecutorClosed``
+        after ``shutdown``, ``ExecutorFull`` while 1,000,000 requests are open,
+        ``BrokerUnavailable`` while the broker is away and 100,000 are, ``JournalError`` while the
+        journal cannot be written: then nothing was submitted.
         """
         if isinstance(fn, str):
             return self._send(Request(fn, args=args, arguments=kwargs))
+        self._engine.demand_same_process()
         fn, args, kwargs = naming.unfold(fn, args, kwargs)
         callee = naming.describe(fn)
         positional, named = naming.bind(callee, args, kwargs)
         self._engine.offer(callee.spec)
+        version = callee.options.version
         return self._send(
-            Request(callee.name, version=callee.version, args=positional, arguments=named)
+            Request(callee.name, version=version, args=positional, arguments=named),
+            callee.options,
         )
 
     def execute(
@@ -186,31 +223,32 @@ class Executor(concurrent.futures.Executor):
             )
         )
 
-    def _send(self, request: Request) -> Future[Any]:
+    def _send(self, request: Request, recorded: TaskOptions = _NOTHING_RECORDED) -> Future[Any]:
         if self._is_closed:
             raise ExecutorClosed(
                 f"cannot submit {request.task} after shutdown() of what options() returned: call "
                 "options() again"
             )
-        for position, value in enumerate(request.args):
-            check(value, f"{request.task}: positional argument {position}")
-        for name, value in request.arguments.items():
-            check(value, f"{request.task}: argument {name!r}")
+        for what, value in _said(request):
+            check(value, what)
         options = self._options
         engine = self._engine
         uuid = str(uuids.uuid4())
-        future: Future[Any] = Future(uuid, request.task, engine.deliverer_thread, engine.withdraw)
-        order = Order(
+        future: Future[Any] = Future(uuid, request.task, engine)
+        order = order_of(
             uuid,
             request.task,
-            messages.encode(request),
-            topics=(options.topic,) if options.topic else engine.topics,
+            _encoded(request),
+            options,
+            recorded,
+            topics=engine.topics,
             named_only=self._suits_taskflow(request),
-            timeout=options.timeout,
-            wants_events=options.on_progress is not None or options.on_event is not None,
+            moments=engine.moments,
         )
-        engine.submit(order, Open(future, options.on_progress, options.on_event, via=self))
-        return future
+        entry = Open(future, options.on_progress, options.on_event, via=self)
+        return engine.submit(
+            order, entry, request.to_body, options.on_conflict or "join", options.unique_for
+        )
 
     def _suits_taskflow(self, request: Request) -> bool:
         """Whether taskflow's workers can take it: arguments by name, and values they can read.
@@ -243,33 +281,119 @@ class Executor(concurrent.futures.Executor):
         topic: str | None = None,
         on_progress: Callable[[float, dict[str, Json]], object] | None = None,
         on_event: Callable[[str, dict[str, Json]], object] | None = None,
+        key: str | None = None,
+        on_conflict: OnConflict | None = None,
+        unique_for: float | None = None,
+        delivery: Delivery | None = None,
+        time_limit: float | None = None,
+        soft_time_limit: float | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        eta: datetime | None = None,
+        rate: str | None = None,
+        max_running: int | None = None,
+        retries: Retry | int | None = None,
     ) -> Executor:
         """A light executor on the same engine, whose calls are made like this.
 
-        ``timeout``: seconds from submit within which a worker must have started it. ``topic``: the
+        ``timeout``: seconds from submit within which a worker must have started it; if it has a
+        ``delay`` or an ``eta``, from then on. ``topic``: the
         one topic it may go to, which must be one of the executor's. ``on_progress(fraction,
         details)`` and ``on_event(event_type, details)`` are called for what the running task says,
-        on the thread that sets futures. What is not given stays as it is here.
+        on the thread that sets futures; of what a slow one has not been told, the latest 10,000
+        are kept. What is not given stays as it is here.
+
+        ``key``: 1 to 200 characters that name one call. If a request with this key is open or has
+        ended, ``submit`` returns its future, or one with the same outcome, and submits nothing; the
+        options of the first submission hold (but if it was taken up from a journal, and nobody
+        listens to it yet, ``on_progress`` and ``on_event`` are this one's). The key is looked up in
+        the journal; without one, among the open requests and the last 10,000 that ended. Another
+        task, or other arguments, with the same key raise ``ConfigurationError``. A request that
+        failed keeps its key; one that was cancelled (``TaskCancelled`` as well) leaves it to the
+        next submission.
+
+        ``on_conflict``: what becomes of a submission whose key stands for a request: ``"join"`` it,
+        as just said, or ``"reject"``: ``KeyTaken`` is raised, which tells the request and its
+        state, whatever that calls, open or ended.
+
+        ``unique_for``: seconds from submit in which no other executor on this broker and exchange
+        can submit with this key; it needs a ``key``, and ``redis://``, ``local://`` or
+        ``memory://``. The key is claimed there, by the broker's clock, before the request is taken:
+        ``submit`` waits for the answer, 10 s at most, and raises ``BrokerUnavailable`` if there is
+        none. A key that another executor has claimed raises ``KeyTaken``, which says who and until
+        when. Within this executor the rules of ``key`` go first. The claim stays for its seconds,
+        also when the request ends before, or its executor; it is taken back if the submission
+        fails, and by a submission after a cancelled one.
+
+        ``delivery``, ``time_limit`` and ``soft_time_limit`` as in ``@task``, before which they go:
+        ``"at_most_once"`` is never started twice; a run is ended with its process after
+        ``time_limit`` seconds (``TimeLimitExceeded``); ``SoftTimeLimitExceeded`` is raised in the
+        task after ``soft_time_limit`` seconds.
+
+        ``priority`` as in ``@task``: of what waits in this executor the higher goes first, -100 to
+        100, usually 0; among equals the requests of a task go as they were submitted, and tasks
+        take turns. What has been sent to a worker is not overtaken.
+
+        ``delay``: seconds from submit before which it is not started; ``eta``: the same as a point
+        in time, a ``datetime`` with a time zone. The one given last holds; 0 is at once, and so is
+        an ``eta`` that is over. Until then it waits in the executor, where nobody else sees it.
+
+        ``rate`` and ``max_running`` as in ``@task``, before which they go; of a task that is called
+        by its name these are all there are. A call keeps the limits it was submitted with, and all
+        calls of its task through this executor count for it.
+
+        ``retries`` as in ``@task``, before which it goes as a whole: a :class:`Retry`, or how many;
+        0 is none. Between two runs the request waits here, is neither done nor running, and can be
+        cancelled; ``timeout`` counts anew from the end of each wait.
+
+        Raises ``ConfigurationError`` for what cannot be. Any thread.
         """
-        if timeout is not None and not timeout > 0:
-            raise ConfigurationError(f"timeout={timeout!r}: seconds, more than 0")
-        if topic is not None and check_name("topic", topic) not in self._engine.topics:
-            raise ConfigurationError(
-                f"topic={topic!r} is not one of this executor's: {list(self._engine.topics)}; "
-                f"make it with Executor(topics=[…, {topic!r}])"
-            )
-        here = self._options
+        self._engine.demand_same_process()
+        said = Options(
+            timeout=timeout,
+            topic=topic,
+            on_progress=on_progress,
+            on_event=on_event,
+            key=key,
+            on_conflict=on_conflict,
+            unique_for=unique_for,
+            delivery=delivery,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
+            priority=priority,
+            delay=delay,
+            eta=eta,
+            rate=rate,
+            max_running=max_running,
+            retries=retries,
+        )
+        laid = lay_over(self._options, said, self._engine.topics, self._engine.broker)
         light = object.__new__(type(self))
         light._engine = self._engine
-        light._options = _Options(
-            timeout=here.timeout if timeout is None else timeout,
-            topic=here.topic if topic is None else topic,
-            on_progress=here.on_progress if on_progress is None else on_progress,
-            on_event=here.on_event if on_event is None else on_event,
-        )
+        light._options = laid
         light._is_derived = True
         light._is_closed = False
         return light
+
+    # requests ---------------------------------------------------------------------------------
+
+    def open_requests(self) -> list[Future[Any]]:
+        """The futures of all requests that have not ended, in order of submission. Any thread.
+
+        With a journal those taken up from it are the first of them. However quickly their results
+        come, who asks for the first time gets them all; from then on an ended one is left out.
+        """
+        return self._engine.open_requests()
+
+    def get(self, uuid: str) -> Future[Any]:
+        """The future of a request by its ``future.uuid``: the open one, or one that is done.
+
+        With a journal of any request in it, and with the very outcome it had: the value, the task's
+        exception, an error of ours, cancelled. Without one of those open and the last 10,000 that
+        ended (together at most 64 MiB of results; one over 64 KiB only while its future is held
+        somewhere). Raises ``UnknownRequest`` for any other. Any thread.
+        """
+        return self._engine.get(uuid)
 
     # workers ----------------------------------------------------------------------------------
 
@@ -285,10 +409,18 @@ class Executor(concurrent.futures.Executor):
         return self._engine.wait_for_workers(n, timeout)
 
     def counts(self) -> dict[str, int]:
-        """Messages that were refused or came to nothing (late, double, illegal), by reason."""
+        """What was refused, dropped or came to nothing (late, double, illegal), by reason.
+
+        ``dropped_events``: what running tasks said, and a slow subscriber was not told.
+        """
         return self._engine.counts()
 
     # ending -----------------------------------------------------------------------------------
+
+    def __enter__(self) -> Executor:
+        """Itself."""
+        self._engine.demand_same_process()
+        return self
 
     def __exit__(
         self,
@@ -296,7 +428,12 @@ class Executor(concurrent.futures.Executor):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Shut down and wait; after a Ctrl-C only for what has been sent, and saying so."""
+        """Shut down and wait; after a Ctrl-C only for what runs, and saying so.
+
+        In a forked child that was made inside the block it does nothing: it is the parent's.
+        """
+        if self._engine.is_forked:
+            return
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         if interrupted:
             logger.warning("interrupted: waiting for what workers run; Ctrl-C again to leave it")
@@ -305,8 +442,8 @@ class Executor(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more submissions; end when every open request has ended.
 
-        With ``wait`` returns then, without it at once. ``cancel_futures`` cancels what has not been
-        sent. On what ``options()`` returned all of this concerns what was submitted through that.
+        With ``wait`` returns then, without it at once. ``cancel_futures`` cancels what is not known
+        to run. On what ``options()`` returned all of this concerns what was submitted through that.
         Inside a callback it cannot wait for what is still open, and says so (``TasklineError``).
         """
         if self._is_derived:
@@ -314,6 +451,24 @@ class Executor(concurrent.futures.Executor):
             self._engine.settle(self, wait=wait, cancel=cancel_futures)
         else:
             self._engine.shutdown(wait=wait, cancel=cancel_futures)
+
+
+def _said(request: Request) -> Iterator[tuple[str, Json]]:
+    """Each argument, and what it is called in an error."""
+    for position, value in enumerate(request.args):
+        yield f"{request.task}: positional argument {position}", value
+    for name, value in request.arguments.items():
+        yield f"{request.task}: argument {name!r}", value
+
+
+def _encoded(request: Request) -> bytes:
+    """The body. Raises ``ValueRefused`` for one that is too long, naming what is so by itself."""
+    try:
+        return messages.encode(request, f"the arguments of {request.task}")
+    except ValueRefused:
+        for what, value in _said(request):
+            check(value, what, MAX_BODY)
+        raise
 
 
 def _module_of(caller: Mapping[str, Any]) -> list[str]:

@@ -4,20 +4,28 @@ Decided here: who is known, who counts as dead, and who is sent a request. A nat
 process (its boot) with a credit; a taskflow worker is a topic, because its answers name nothing
 else: the last answer on a topic wins, as in taskflow's own finder.
 
+On a broker without signatures anybody can say that he is a worker. Whoever has answered under the
+uuid of a request has read it, and is *proven*: no guess brings that about. While somebody proven is
+there, nobody else is given more than one request, nor any that was lost twice; and what a message
+says with an older clock than was heard already is no sign of life: it may be a copy.
+
+Who falls silent for a lease is forgotten, but not its tickets and its inbox: it may come back. Who
+holds something that is waited for is watched even if it has told us nothing of itself yet: a worker
+known from the journal, or one that spoke up again about a run.
+
 Owned by the ledger, on the keeper's thread; time is handed in.
 """
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from protocol.envelope import Header
+from protocol.envelope import CAPS, STOPS, Header
 from protocol.tickets import Ticket
-from protocol.timing import LEASE, WORKER_EXPIRY
+from protocol.timing import BEAT, CLOCK_RATE_DRIFT, MAX_BEAT, WORKER_EXPIRY, lease
 from protocol.topology import Dialect, is_addressable
 
 if TYPE_CHECKING:
@@ -26,6 +34,14 @@ if TYPE_CHECKING:
 #: Forgotten workers whose numbers are kept, in case they come back: tickets are never used twice.
 MAX_FORGOTTEN: Final = 10_000
 
+#: Worker processes that are known at once, and what the names of all they offer may take together,
+#: in bytes: a stranger can say that he is as many as he likes.
+MAX_KNOWN: Final = 10_000
+#: Of those, so many that have not answered a request yet: each is looked at for each dispatch.
+MAX_STRANGERS: Final = 1_000
+MAX_OFFERED: Final = 32 * 1024 * 1024
+
+_NAME: Final = 64  # bytes a name takes besides its letters
 _SAMPLES: Final = 8  # of a worker's clock, the latest; the largest of them is the earliest start-by
 
 
@@ -33,17 +49,27 @@ class Peer:
     """One worker we have heard from."""
 
     __slots__ = (
+        "beat",
+        "caps",
         "clocks",
         "credit",
         "dialect",
+        "doubtful",
+        "forgotten",
+        "has_failed",
         "heard",
         "inbox",
+        "is_dead",
+        "is_proven",
         "key",
         "last_ticket",
+        "latest",
         "name",
+        "noted",
         "open",
         "said",
         "slots",
+        "told",
         "topics",
     )
 
@@ -59,15 +85,34 @@ class Peer:
         #: Unfinished requests it takes; None: as many as one likes (taskflow).
         self.credit: int | None = None
         self.slots: int | None = None
-        #: When it last said anything, in our clock.
+        #: Kinds and abilities it announced; None: none yet, and those it had before are meant.
+        self.caps: frozenset[str] | None = None
+        #: Seconds within which it is heard from.
+        self.beat = BEAT
+        #: When it last said anything, in our clock, and when we forgot it for its silence.
         self.heard = 0.0
-        #: Attempts sent to it and not over, by their handle.
+        self.forgotten = 0.0
+        #: Its process has provably ended: nothing more is sent there.
+        self.is_dead = False
+        #: It has answered a request, which it must have read for that.
+        self.is_proven = False
+        #: It was sent a request, and has not answered in time.
+        self.has_failed = False
+        #: Attempts sent to it that are waited for, or that it says it has: these use its credit.
         self.open: dict[Ticket | str, Attempt] = {}
+        #: Those given up, of which it has not said since whether it has them.
+        self.doubtful: dict[Ticket | str, Attempt] = {}
+        #: Topics and slots as they were last noted in the journal; None: not there, or gone.
+        self.noted: tuple[list[str], int | None] | None = None
         self.last_ticket = 0
+        #: The highest that was heard of its clock, in milliseconds.
+        self.latest = -1
         #: Its clock in the newest answer, in milliseconds: what it said before that is out of date.
         self.said = 0
-        #: Latest (its clock − ours), in seconds.
-        self.clocks: deque[float] = deque(maxlen=_SAMPLES)
+        #: The same of the newest digest.
+        self.told = 0
+        #: Latest (its clock − ours), in seconds, each with when it was taken.
+        self.clocks: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
 
     @property
     def is_native(self) -> bool:
@@ -80,9 +125,57 @@ class Peer:
         return float("inf") if self.credit is None else self.credit - len(self.open)
 
     @property
+    def trust(self) -> int:
+        """How sure it is that somebody is there who does what he is sent."""
+        return 2 if self.is_proven else 0 if self.has_failed else 1
+
+    @property
     def is_leaving(self) -> bool:
         """Whether it has said goodbye: it offers nothing any more, and takes nothing."""
         return self.credit == 0 and not any(self.topics.values())
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether it can end a task that runs, as far as is known."""
+        return self.is_native and (self.caps is None or STOPS in self.caps)
+
+    def understands(self, kind: str) -> bool:
+        """Whether it announced this kind beyond taskflow's; at a worker that is there at all."""
+        if not self.is_native or self.is_dead:
+            return False
+        return kind.lower() in (CAPS if self.caps is None else self.caps)
+
+    def is_in_time(self, now: float) -> bool:
+        """Whether it has been heard from within its beat. taskflow's workers have none."""
+        return not self.is_native or now - self.heard <= self.beat
+
+    def suits(self, named_only: bool, must_stop: bool) -> bool:
+        """Whether it can take what has these needs (see ``lanes.LaneKey``)."""
+        return self.can_stop if must_stop else self.is_native or named_only
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Those sent to it of which something may still be there."""
+        return [*self.open.values(), *self.doubtful.values()]
+
+    def find(self, ticket: Ticket) -> Attempt | None:
+        """The one of these under this ticket."""
+        return self.open.get(ticket) or self.doubtful.get(ticket)
+
+    def take(self, attempt: Attempt) -> None:
+        """It has this one, or is about to."""
+        self.doubtful.pop(attempt.handle, None)
+        self.open[attempt.handle] = attempt
+
+    def doubt(self, attempt: Attempt) -> None:
+        """Whether it has this one, nobody knows."""
+        if self.open.pop(attempt.handle, None) is not None:
+            self.doubtful[attempt.handle] = attempt
+
+    def drop(self, attempt: Attempt) -> None:
+        """Nothing of this one is there any more, or is of any interest."""
+        self.open.pop(attempt.handle, None)
+        self.doubtful.pop(attempt.handle, None)
 
     def offers(self, task: str, topics: Iterable[str]) -> str | None:
         """The first of these topics on which it offers the task."""
@@ -99,14 +192,37 @@ class Peer:
     def start_by(self, now: float, window: float) -> int:
         """``now + window`` in the worker's own clock, in milliseconds, rather early than late.
 
-        Each sample is late by the time its message travelled; the largest is off by least.
+        Each sample is late by the time its message travelled; the largest is off by least. But a
+        slow clock has fallen back since: by as much as it may, an old sample counts for less.
         """
-        return max(0, int((max(self.clocks) + now + window) * 1000))
+        ahead = max(sample - (now - taken) * CLOCK_RATE_DRIFT for sample, taken in self.clocks)
+        return max(0, int((ahead + now + window) * 1000))
 
     @property
     def expiry(self) -> float:
         """How long it may be silent, in seconds."""
-        return LEASE if self.is_native else WORKER_EXPIRY
+        return lease(self.beat) if self.is_native else WORKER_EXPIRY
+
+
+class _Best:
+    """Those of the highest rank, of all that were added."""
+
+    __slots__ = ("_found", "_rank")
+
+    def __init__(self) -> None:
+        self._rank: tuple[bool, bool, bool, int, float] = (False, False, False, 0, 0.0)
+        self._found: list[tuple[Peer, str]] = []
+
+    def add(self, rank: tuple[bool, bool, bool, int, float], peer: Peer, topic: str) -> None:
+        """One more."""
+        if rank > self._rank or not self._found:
+            self._rank, self._found = rank, [(peer, topic)]
+        elif rank == self._rank:
+            self._found.append((peer, topic))
+
+    def one(self) -> tuple[Peer, str] | None:
+        """One of them, by chance."""
+        return random.choice(self._found) if self._found else None
 
 
 class Directory:
@@ -116,40 +232,79 @@ class Directory:
         self._peers: dict[tuple[Dialect, str], Peer] = {}
         #: Those that fell silent or left, the latest ``MAX_FORGOTTEN``. They may come back.
         self._forgotten: dict[tuple[Dialect, str], Peer] = {}
+        #: What the names of all they offer take, in bytes, near enough.
+        self._offered = 0
 
     def __len__(self) -> int:
-        return len(self._peers)
+        """How many have told what they offer."""
+        return sum(1 for peer in self._peers.values() if peer.topics)
 
     def __iter__(self) -> Iterator[Peer]:
-        return iter(self._peers.values())
+        return (peer for peer in self._peers.values() if peer.topics)
 
     def native(self, boot: str) -> Peer | None:
-        """The native worker process of this boot, if it is known."""
+        """The native worker process of this boot, if it is known or watched."""
         return self._peers.get(("native", boot))
+
+    def find(self, boot: str) -> Peer | None:
+        """The same, if it was known once."""
+        return self._find("native", boot)
 
     def taskflow(self, topic: str) -> Peer | None:
         """The taskflow worker of this topic, if it is known."""
         return self._peers.get(("taskflow", topic))
 
     def touch(self, header: Header | None, now: float) -> Peer | None:
-        """Any message from a native worker is a beat. The peer, if it is known."""
+        """Any message from a native worker is a beat. The peer, if it is known.
+
+        But for one that was said before what has been heard already, or is a copy of that: it is
+        late, and tells nothing of its clock either.
+        """
         if header is None or header.boot is None:
             return None
         peer = self.native(header.boot)
-        if peer is not None:
+        clock = header.clock
+        if peer is None or clock is None:
+            return peer
+        if clock > peer.latest:
             peer.heard = now
-            if header.clock is not None:
-                peer.clocks.append(header.clock / 1000 - now)
-                if header.credit is not None and header.clock >= peer.said:
-                    peer.credit = header.credit
+            peer.latest = clock
+            peer.clocks.append((clock / 1000 - now, now))
+            if header.beat is not None:
+                peer.beat = min(header.beat / 1000, MAX_BEAT)
+        if header.credit is not None and clock >= max(peer.said, peer.latest):
+            peer.credit = header.credit
         return peer
 
-    def spoke(self, peer: Peer, now: float) -> None:
-        """A taskflow worker has answered a request: a sign of life of its topic, known or not."""
+    def has_room(self, topic: str, tasks: Collection[str], header: Header | None) -> bool:
+        """Whether what an answer says can be remembered: so many workers, or names, are not."""
+        boot = topic if header is None else header.boot or ""
+        peer = self._peers.get(("taskflow" if header is None else "native", boot))
+        before = 0 if peer is None else _weight(peer.topics.get(topic, ()))
+        if self._offered - before + _weight(tasks) > MAX_OFFERED:
+            return False
+        if peer is not None or len(self._peers) < min(MAX_STRANGERS, MAX_KNOWN):
+            return True
+        strangers = sum(bool(peer.topics) and not peer.is_proven for peer in self._peers.values())
+        return strangers < MAX_STRANGERS and len(self._peers) < MAX_KNOWN
+
+    def watch(self, peer: Peer, now: float) -> None:
+        """It holds something that is waited for: it lives for a lease from now, known or not."""
         peer.heard = now
         key = (peer.dialect, peer.key)
         self._forgotten.pop(key, None)
         self._peers.setdefault(key, peer)
+
+    def remember(
+        self, dialect: Dialect, key: str, name: str, inbox: str | None, now: float
+    ) -> Peer:
+        """One that the journal knows; watched from now on, unless it is known otherwise."""
+        peer = self._find(dialect, key)
+        if peer is None:
+            peer = Peer(key, dialect, name)
+            peer.inbox = inbox
+            self.watch(peer, now)
+        return peer
 
     def heard(
         self, topic: str, tasks: Iterable[str], header: Header | None, now: float
@@ -163,25 +318,32 @@ class Directory:
         if header is None:
             peer = self._find("taskflow", topic) or Peer(topic, "taskflow", topic)
         else:
-            if header.boot is None or header.clock is None or not is_addressable(header.inbox):
+            if header.boot is None or header.clock is None or not _is_own(header):
                 return None, False
             peer = self._find("native", header.boot) or Peer(
                 header.boot, "native", header.worker or ""
             )
-            if header.clock < peer.said:
+            if header.clock < peer.said or peer.is_dead:
                 return peer, False
+            if header.clock <= peer.latest and ("native", peer.key) not in self._peers:
+                return peer, False  # a copy of what it said before it fell silent
             peer.said = header.clock
+            peer.latest = max(header.clock, peer.latest)
             peer.inbox = header.inbox
             peer.credit = header.credit or 0
             peer.slots = header.slots
+            peer.caps = frozenset(header.caps or ())
+            peer.beat = min(header.beat / 1000, MAX_BEAT) if header.beat else BEAT
             if not peer.clocks:  # otherwise it was read when the message came in
-                peer.clocks.append(header.clock / 1000 - now)
+                peer.clocks.append((header.clock / 1000 - now, now))
         key = (peer.dialect, peer.key)
         was_known = key in self._peers
         offered = frozenset(tasks)
         changed = not was_known or peer.topics.get(topic) != offered
+        self._offered += _weight(offered) - _weight(peer.topics.get(topic, ()))
         peer.topics[topic] = offered
-        peer.heard = now
+        if not (was_known and peer.is_native):  # otherwise it was noted when the message came in
+            peer.heard = now
         if peer.is_leaving and not peer.open:
             self._drop(peer)
             return peer, was_known
@@ -190,34 +352,54 @@ class Directory:
         return peer, changed
 
     def choose(
-        self, task: str, topics: tuple[str, ...], *, named_only: bool
+        self,
+        task: str,
+        topics: tuple[str, ...],
+        now: float,
+        *,
+        named_only: bool,
+        must_stop: bool = False,
+        only_proven: bool = False,
     ) -> tuple[Peer, str] | None:
         """Who gets the next request of this task, and on which topic.
 
-        Whoever has a slot free before those where it would queue, then most room, ties at random.
-        Native workers before taskflow ones, which have no bound and would take everything.
+        Whoever is in time before those whose beat is missing: they may be dead, and look idle for a
+        lease. Then whoever has a slot free before those where it would queue, then the proven,
+        then most room, ties at random. Native workers before taskflow ones, which have no bound and
+        would take everything. With ``must_stop`` only who can end a task that runs.
+
+        While somebody proven offers it and is in time, with room or without, nobody else gets a
+        second request before he has answered the first, or, with ``only_proven``, this one.
         """
-        best: list[tuple[Peer, str]] = []
-        most: tuple[bool, bool, float] = (False, False, 0.0)
+        best, trusted = _Best(), _Best()
+        is_anybody_proven = False
         for peer in self._peers.values():
-            if peer.room <= 0 or not (peer.is_native or named_only):
+            has_room = peer.room > 0
+            if not (has_room or (peer.is_proven and not is_anybody_proven)):
+                continue
+            if not peer.suits(named_only, must_stop):
                 continue
             topic = peer.offers(task, topics)
             if topic is None:
                 continue
-            rank = (peer.is_native, len(peer.open) < (peer.slots or 0), peer.room)
-            if rank > most or not best:
-                best, most = [(peer, topic)], rank
-            elif rank == most:
-                best.append((peer, topic))
-        return random.choice(best) if best else None
+            is_in_time = peer.is_in_time(now)
+            is_anybody_proven |= is_in_time and peer.is_proven
+            if has_room:
+                has_slot = len(peer.open) < (peer.slots or 0)
+                rank = (peer.is_native, is_in_time, has_slot, peer.trust, peer.room)
+                best.add(rank, peer, topic)
+                if peer.is_proven or not (only_proven or peer.open):
+                    trusted.add(rank, peer, topic)
+        return trusted.one() if is_anybody_proven else best.one()
 
-    def offered(self, task: str, topics: tuple[str, ...], *, native_only: bool) -> bool:
-        """Whether anybody known offers the task, with room or without."""
+    def offered(
+        self, task: str, topics: tuple[str, ...], *, named_only: bool, must_stop: bool = False
+    ) -> bool:
+        """Whether anybody who suits offers the task, with room or without."""
         return any(
             peer.offers(task, topics) is not None
             for peer in self._peers.values()
-            if peer.is_native or not native_only
+            if peer.suits(named_only, must_stop)
         )
 
     def next_expiry(self) -> float | None:
@@ -228,15 +410,25 @@ class Directory:
         """Drop those silent for too long (a lease, native; the worker expiry, taskflow)."""
         gone = [peer for peer in self._peers.values() if peer.heard + peer.expiry <= now]
         for peer in gone:
+            peer.forgotten = now
             self._drop(peer)
         return gone
 
-    def drop(self, name: str) -> list[Peer]:
-        """Drop the native workers of this name, of whom it is known that they have ended."""
-        gone = [peer for peer in self._peers.values() if peer.is_native and peer.name == name]
-        for peer in gone:
-            self._drop(peer)
-        return gone
+    def excuse(self, since: float, now: float) -> list[Peer]:
+        """The silence since then was our own. Returns those forgotten for it."""
+        for peer in self._peers.values():
+            peer.heard += now - since
+        return [p for p in self._forgotten.values() if p.forgotten > since and not p.is_dead]
+
+    def named(self, name: str) -> list[Peer]:
+        """The native workers of this name that have told us of themselves, and have not ended."""
+        known = [*self._peers.values(), *self._forgotten.values()]
+        return [p for p in known if p.name == name and p.caps is not None and not p.is_dead]
+
+    def bury(self, peer: Peer) -> None:
+        """Its process has provably ended: it never comes back."""
+        peer.is_dead = True
+        self._drop(peer)
 
     def _find(self, dialect: Dialect, key: str) -> Peer | None:
         return self._peers.get((dialect, key)) or self._forgotten.get((dialect, key))
@@ -244,6 +436,7 @@ class Directory:
     def _drop(self, peer: Peer) -> None:
         key = (peer.dialect, peer.key)
         self._peers.pop(key, None)
+        self._offered -= sum(map(_weight, peer.topics.values()))
         peer.topics.clear()
         peer.clocks.clear()
         self._forgotten.pop(key, None)
@@ -251,34 +444,12 @@ class Directory:
         if len(self._forgotten) > MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
-    def describe(self, task: str, topics: tuple[str, ...], now: float, *, named_only: bool) -> str:
-        """What is known that bears on a request nobody takes: one or two sentences."""
-        peers = list(self._peers.values())
-        if not peers:
-            return "no worker has been heard from; start one with: python -m worker MODULE"
-        last = min(now - peer.heard for peer in peers)
-        heard = f"heard from {len(peers)} worker{'s' * (len(peers) != 1)}, last {last:.1f} s ago"
-        known = sorted({name for peer in peers for names in peer.topics.values() for name in names})
-        offering = [peer for peer in peers if peer.offers(task, topics)]
-        takers = [peer for peer in offering if peer.is_native or named_only]
-        if takers:
-            count = sum(len(peer.open) for peer in takers)
-            return (
-                f"{heard}; {len(takers)} of them offer{'s' * (len(takers) == 1)} it, with {count} "
-                f"unfinished request{'s' * (count != 1)} of ours: give it a longer timeout, or "
-                "start more workers"
-            )
-        if offering:
-            return (
-                f"{heard}; only taskflow workers offer it, and they know arguments by name: name "
-                "them, or start a worker of ours"
-            )
-        elsewhere = sorted({t for peer in peers for t in peer.topics if task in peer.topics[t]})
-        if elsewhere:
-            hint = f"it is offered on topic {', '.join(elsewhere)}: submit to that topic"
-            return f"{heard}; {hint}, or start a worker with --topic {topics[0]}"
-        near = difflib.get_close_matches(task, known, n=3, cutoff=0.5)
-        shown = ", ".join(near or known[:5]) or "nothing"
-        more = f" and {len(known) - 5} more" if not near and len(known) > 5 else ""
-        word = "the nearest names they offer are" if near else "they offer"
-        return f"{heard}; {word} {shown}{more}; start a worker that offers it, or correct the name"
+
+def _is_own(header: Header) -> bool:
+    """Whether the inbox it names is that process' own, and not another's or an executor's."""
+    inbox = header.inbox
+    return is_addressable(inbox) and str(inbox).endswith(f".{header.boot}")
+
+
+def _weight(tasks: Collection[str]) -> int:
+    return sum(map(len, tasks)) + _NAME * len(tasks)

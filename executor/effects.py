@@ -1,45 +1,74 @@
-"""What the ledger wants done: small frozen values, performed in order by the keeper.
+"""What the ledger wants done: small frozen values, performed by the keeper. Pure data.
 
-Pure data: deciding is the ledger's, doing the keeper's.
+Of all effects of one turn the keeper writes the journal's lines first, then sends, then ends
+futures; among each of these the order is the ledger's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.events import Dispatched, Event
 from protocol.parcel import Parcel
 from protocol.values import Json
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """This is so from now on: a line of the journal, before anything below is done."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
-    """Send a message that belongs to no request: a question."""
+    """Send a message: a question, a receipt, a cancel, or a request again."""
 
     parcel: Parcel
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send a request. On the first attempt only if its future has not been cancelled meanwhile."""
+    """Send a request under a new attempt, after its line in the journal.
+
+    On the first attempt only if its future has not been cancelled meanwhile; else neither line nor
+    message, and the ledger is told (``withdrawn``).
+    """
 
     uuid: str
     attempt: int
     parcel: Parcel
+    event: Dispatched
 
 
 @dataclass(frozen=True, slots=True)
-class Succeed:
-    """The request ended with a value."""
+class Begin:
+    """Its worker says it runs: from now on its future cannot be cancelled without force.
+
+    If it has been cancelled just before, the ledger is told (``cancelled``).
+    """
 
     uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Its run has failed and another follows: its future waits again, and can be cancelled."""
+
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The outcome of a request whose task returned this."""
+
     value: Json
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """The request ended with the task's failure, as its worker told it."""
+class Failed:
+    """The outcome of a request whose task failed, as its worker told it."""
 
-    uuid: str
     #: taskflow's failure dict, or whatever the peer sent in its place.
     failure: Json
     #: The worker's name, if known.
@@ -47,11 +76,34 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The request ended without an answer: an error of ours says what was done and found."""
+class Error:
+    """The outcome of a request that came to nothing: an error of ours says why."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The outcome of a request whose caller cancelled it, and knows."""
+
+
+Outcome = Value | Failed | Error | Withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """The request is over: the journal's ENDED line, then its future.
+
+    The keeper asks the future first: one that was cancelled meanwhile stays so, and so does the
+    line say.
+    """
 
     uuid: str
-    error: Exception
+    outcome: Outcome
+    #: The worker's name, if a worker ended it.
+    worker: str | None = None
+    #: It is kept in the journal until somebody sees to it.
+    is_dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +122,4 @@ class Crowd:
     workers: int
 
 
-Effect = Publish | Dispatch | Succeed | Fail | GiveUp | Tell | Crowd
+Effect = Record | Publish | Dispatch | Begin | Rest | Resolve | Tell | Crowd

@@ -3,57 +3,74 @@
 The listener takes, the keeper decides, the publisher sends, the deliverer sets futures. Everything
 real is chosen and put together here, and nowhere else. Shared by an ``Executor`` and all that its
 ``options()`` return.
+
+Which submissions are let in is decided at the ``door``, what becomes of them by the ledger. What is
+decided here is how long each part may take to end, and that a forked child uses none of it.
 """
 
 from __future__ import annotations
 
-import atexit
 import concurrent.futures
+import contextlib
 import logging
 import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from bus.wire import Dispatcher, Listener, Publisher, parse_url
+from bus.news import Journal
+from bus.wire import Claims, Dispatcher, Listener, Publisher, make_guard, parse_url
+from executor import leaving
 from executor.deliverer import Deliverer
-from executor.keeper import Ask, Consuming, Gone, Heard, Hopeless, Keeper, Open, Withdrawn
+from executor.door import Door
+from executor.future import Future
+from executor.keeper import (
+    Cancelled,
+    Consuming,
+    Gone,
+    Heard,
+    Hopeless,
+    Keeper,
+    Leaving,
+    Undeliverable,
+)
 from executor.ledger import Ledger
-from executor.private import PrivateWorkers
+from executor.memory import Memory
+from executor.moments import Moments
+from executor.pen import Pen
+from executor.places import queues_of, topics_of
+from executor.private import hire
+from executor.recall import OnConflict, Recall
+from executor.recovery import collector_paused, open_journal, take_up
 from executor.request import Order
-from protocol.errors import ConfigurationError, ExecutorClosed, TasklineError, WaitTimeout
-from protocol.topology import DIALECTS, Dialect, Names, Queue, check_name
+from executor.turn import Open, Requests
+from executor.unique import Unique
+from executor.workers import Crowd, WorkerInfo, list_workers
+from protocol import events
+from protocol.errors import (
+    ConfigurationError,
+    ExecutorClosed,
+    ExecutorForked,
+    JournalError,
+    TasklineError,
+    UnknownRequest,
+    WaitTimeout,
+)
+from protocol.topology import Dialect, check_name, takes_replies
+from protocol.values import Json
 
 logger = logging.getLogger("taskline.executor.engine")
 
 Answer = TypeVar("Answer")
 
 ASK_TIMEOUT = 5.0  # seconds for the keeper to answer a question of ours
-EXIT_FLUSH = 5.0  # seconds at interpreter exit for what was submitted to leave
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """One worker, as this executor has heard of it."""
-
-    #: Its name; for a taskflow worker the topic, which is all it tells.
-    name: str
-    #: ``native`` or ``taskflow``.
-    dialect: Dialect
-    #: The worker process, 16 hex digits; None for taskflow's.
-    boot: str | None
-    #: ``{topic: (task name, …)}``, sorted.
-    topics: Mapping[str, tuple[str, ...]]
-    #: Tasks it runs at once; None if it does not tell.
-    slots: int | None
-    #: Requests this executor has sent it that are not over.
-    open: int
-    #: Seconds since it was last heard from.
-    silent: float
+STOP_TIMEOUT = 10.0  # seconds for all threads and private workers to end, once nothing is open
+FLUSH = 2.0  # of those, for what is to be sent, if the broker does not take it
+_SHOWN_NAME = 55  # characters of a name, of 64, that leave room for a dot and eight digits
+LEAST = 0.1  # seconds that each gets to end, however late it is
 
 
 class Engine:
@@ -66,139 +83,249 @@ class Engine:
         exchange: str,
         topics: Sequence[str],
         name: str | None,
+        journal: str | os.PathLike[str] | None,
         dialects: Sequence[Dialect],
         transport_options: Mapping[str, Any] | None,
+        signing_keys: str | os.PathLike[str] | None,
+        require_signature: bool | None,
         workers: int,
         offers: Callable[[], Sequence[str]],
     ) -> None:
-        self.id = check_name("executor name", name) if name else secrets.token_hex(8)
+        self.id = _identity(name, keeps_journal=journal is not None)
         self.broker = parse_url(url, transport_options)
+        self.broker.check_dialects(dialects)
         self.dialects = tuple(dialects)
-        if not dialects or set(dialects) - set(DIALECTS):
-            raise ConfigurationError(f"dialects {list(dialects)!r}: choose from {list(DIALECTS)}")
-        self.topics = tuple(check_name("topic", topic) for topic in topics)
-        if workers:
-            self.topics = (f"private.{self.id}", *self.topics)
-        if self.id in self.topics:
+        self.topics = topics_of(topics, self.id, dialects, workers)
+        if journal is not None and not name:
             raise ConfigurationError(
-                f"executor name {self.id!r} is one of its topics: both name a queue; take another"
+                f"journal={os.fspath(journal)!r} needs a name: the workers keep results for it, "
+                "and answer to it after a restart; give the same name each time, such as "
+                f"Executor(name='nightly', journal={os.fspath(journal)!r})"
             )
-        if not self.topics:
-            raise ConfigurationError("an executor needs a topic to submit to, or private workers")
-        if workers and "native" not in dialects:
-            raise ConfigurationError(
-                f"workers={workers} starts workers of ours, whom dialects={list(dialects)!r} does "
-                "not speak to: add 'native'"
-            )
-        #: Set while the number of known workers is looked at by ``wait_for_workers``.
-        self._crowd = threading.Condition()
-        self._workers_known = 0
-        #: Guards ``_is_shut``: a submission is taken over before, or refused. Re-entrant, because a
-        #: signal handler or a finalizer may submit in the middle of it.
-        self._door = threading.RLock()
-        self._is_shut = False
-        #: Held by who closes, which may take as long as the open requests do.
+        #: In which a call's ``eta`` is read.
+        self.moments = Moments()
+        self._crowd = Crowd()
+        #: Held by who stops all threads.
         self._closing = threading.Lock()
         self._closed = False
+        #: The process it was made in, and whether we are a forked child of that.
+        self._process = os.getpid()
+        self.is_forked = False
 
-        private = self.topics[0] if workers else None
-        ledger = Ledger(self.id, exchange, self.topics, dialects, private)
-        suffix = self.id[:8]
-        self.deliverer = Deliverer(f"taskline-deliverer-{suffix}")
-        self._publisher = Publisher(self.broker, name=f"taskline-publisher-{suffix}")
-        self._keeper = Keeper(
-            ledger,
-            self._publisher,
-            self.deliverer,
-            name=f"taskline-keeper-{suffix}",
-            on_crowd=self._count,
+        if workers and self.broker.kind == "memory":
+            raise ConfigurationError(
+                "workers=N starts processes, and memory:// lives in this one only: leave the URL "
+                "out, or run a worker.Worker(…, url='memory://') in this process"
+            )
+        queues, passing = queues_of(dialects, exchange, self.id, keeps_replies=journal is not None)
+        self.deliverer = Deliverer(f"taskline-deliverer-{self.id[:8]}")
+        guard = make_guard(signing_keys, require_signature, dialects, queues)
+        if signing_keys is not None and "taskflow" in dialects:
+            logger.warning(
+                "taskflow's peers know no signatures: what comes from there is believed unsigned"
+            )
+        self._publisher = Publisher(
+            self.broker,
+            name=f"taskline-publisher-{self.id[:8]}",
+            guard=guard,
+            on_drop=lambda parcel, why: self._keeper.put(Undeliverable(parcel, why)),
         )
-        self._dispatcher = Dispatcher(at_worker=False)
-        queues, passing = _queues(dialects, exchange, self.id, keeps_replies=name is not None)
+        self._dispatcher = Dispatcher(at_worker=False, guard=guard)
         self._listener = Listener(
             self.broker,
             queues,
             self._dispatcher,
             lambda deliveries: self._keeper.put(Heard(deliveries)),
-            on_consuming=lambda: self._keeper.put(Consuming()),
-            name=f"taskline-listener-{suffix}",
+            on_consuming=self._consumes,
+            name=f"taskline-listener-{self.id[:8]}",
             delete_at_end=passing,
         )
-        self._private = self._make_private(workers, exchange, offers) if workers else None
-        self.deliverer.start()
-        self._keeper.start()
+        self._claims = Claims(self.broker, name=f"taskline-claims-{self.id[:8]}")
+        self._journal_path = "" if journal is None else os.fspath(journal)
+        self._journal: Journal | None = None
+        #: What was open in the journal, until somebody has asked for that: uuids.
+        self._taken: list[str] = []
+        if journal is None:
+            self._keeper = self._make_keeper(exchange, workers)
+        else:
+            with collector_paused():
+                self._journal = open_journal(Path(journal), self.id)
+                try:
+                    self._keeper = self._make_keeper(exchange, workers)
+                    make = self._make_future
+                    self._taken = take_up(self._journal, self._requests, self._keeper, make)
+                except BaseException:
+                    self._journal.close()
+                    raise
+        self._private = None
+        if workers:
+            life = os.getpid() if self._journal is None else self._journal.incarnation
+            self._private = hire(
+                workers,
+                self.broker,
+                exchange=exchange,
+                topic=self.topics[0],
+                offers=offers(),
+                name=f"private-{self.id[:16]}" + (f".{life}" if name else ""),
+                guard=guard,
+                on_end=lambda worker: self._keeper.put(Gone(worker)),
+                on_hopeless=lambda reason: self._keeper.put(Hopeless(reason)),
+            )
+        leaving.watch(self)
         try:
+            self.deliverer.start()
+            self._keeper.start()
             self._listener.start()
             self._publisher.start()  # after it: without a broker there is nothing to send
             if self._private is not None:
                 self._private.start()
         except BaseException:
-            self._stop_all()
+            self._stop_all(time.monotonic() + STOP_TIMEOUT)
             raise
-        _ENGINES.add(self)
+
+    def _make_keeper(self, exchange: str, workers: int) -> Keeper:
+        """The keeper with its ledger, the door to it, and all that finds a request again."""
+        memory = Memory()
+        journal = self._journal
+        pen = None if journal is None else Pen(journal)
+        incarnation = 1 if journal is None else journal.incarnation
+        self._requests = Requests(memory.ended if journal is None else None)
+        self._recall = Recall(self._requests, pen, memory, self._make_future)
+        ledger = Ledger(
+            self.id,
+            exchange,
+            self.topics,
+            self.dialects,
+            self.topics[0] if workers else None,
+            incarnation=incarnation,
+            keeps_journal=journal is not None,
+        )
+        keeper = Keeper(
+            ledger,
+            self._requests,
+            self._publisher,
+            self.deliverer,
+            name=f"taskline-keeper-{self.id[:8]}",
+            on_crowd=self._crowd.count,
+            journal=pen,
+        )
+        shown = self.broker.shown
+        unique = Unique(self.id, incarnation, exchange, self._recall, self._claims, shown)
+        self._door = Door(self._requests, self._recall, keeper, pen, self._listener, shown, unique)
+        return keeper
+
+    def _make_future(self, uuid: str, task: str) -> Future[Any]:
+        return Future(uuid, task, self)
+
+    def _consumes(self) -> None:
+        self._door.broker_is_back()
+        self._keeper.put(Consuming())
 
     # submitting -------------------------------------------------------------------------------
 
-    def submit(self, order: Order, entry: Open) -> None:
-        """Take an order over. Any thread. Raises ``ExecutorClosed`` after a shutdown."""
-        with self._door:
-            if self._is_shut:
-                raise ExecutorClosed(
-                    f"cannot submit {order.task} after shutdown(): make a new Executor"
-                )
-            self._keeper.open[order.uuid] = entry
-            self._keeper.put(order)
+    def submit(
+        self,
+        order: Order,
+        entry: Open,
+        body: Callable[[], Json],
+        on_conflict: OnConflict,
+        unique_for: float | None,
+    ) -> Future[Any]:
+        """Take an order over, or join it to one with the same key; see ``door``. Any thread.
+
+        Raises ``ExecutorForked`` in a forked child.
+        """
+        self.demand_same_process()
+        return self._door.submit(order, entry, body, on_conflict, unique_for)
 
     def offer(self, spec: str) -> None:
         """Have the private workers, if there are any, offer ``MODULE:NAME``."""
         if self._private is not None:
             self._private.offer(spec)
 
-    def withdraw(self, uuid: str) -> None:
-        """This future was cancelled before it was sent. Any thread."""
-        self._keeper.put(Withdrawn(uuid))
+    # what futures ask -------------------------------------------------------------------------
+
+    def demand_same_process(self) -> None:
+        """Raise ``ExecutorForked`` in a forked child."""
+        if self.is_forked:
+            raise ExecutorForked(
+                f"executor {self.id} was made in process {self._process}, and this is its forked "
+                f"child {os.getpid()}, into which its threads and connections do not go along: "
+                "make an Executor here, or hand back to the parent what is to be submitted"
+            )
 
     def deliverer_thread(self) -> threading.Thread:
         """The thread that sets futures."""
         return self.deliverer.thread
 
+    def record_cancel(self, uuid: str, *, force: bool) -> None:
+        """Write that a caller cancels this one. Raises ``JournalError``."""
+        self._door.record(events.Cancelled(uuid, force))
+
+    def cancelled(self, uuid: str, *, force: bool) -> None:
+        """A caller has cancelled this one. Any thread."""
+        self._keeper.put(Cancelled(uuid, force))
+
+    def can_stop(self, uuid: str) -> bool | None:
+        """Whether it runs where a run can be ended; None if it is not open any more."""
+        return self._ask(
+            lambda ledger, now: None if ledger.state_of(uuid) is None else ledger.can_stop(uuid)
+        )
+
     # asking -----------------------------------------------------------------------------------
+
+    def futures(self, via: object = None) -> list[Future[Any]]:
+        """The futures that are not set yet: all, or those of one executor. Any thread."""
+        return [entry.future for entry in self._requests.entries(via) if not entry.future.done()]
+
+    def open_requests(self) -> list[Future[Any]]:
+        """Those that are open, in order of submission; at first with all that were taken up.
+
+        However quickly their results came: whoever asks for the first time gets them all.
+        """
+        self._demand_keeper()
+        taken, self._taken = self._taken, []
+        found: list[Future[Any]] = []
+        for uuid in taken:
+            with contextlib.suppress(UnknownRequest):  # it ended so long ago
+                found.append(self._recall.future(uuid))
+        seen = set(taken)
+        return found + [future for future in self.futures() if future.uuid not in seen]
+
+    def get(self, uuid: str) -> Future[Any]:
+        """The future of any request that is open or remembered. Raises ``UnknownRequest``."""
+        self._demand_keeper()
+        return self._recall.future(uuid)
 
     def workers(self) -> list[WorkerInfo]:
         """The workers heard from and not forgotten, by name."""
-        return self._ask(_list_workers)
+        return self._ask(list_workers)
 
     def counts(self) -> dict[str, int]:
-        """What was refused or came to nothing, by reason."""
+        """What was refused, dropped or came to nothing, by reason."""
         counted = self._ask(lambda ledger, now: dict(ledger.counts))
         for reason, number in self._dispatcher.refusals.items():
             counted[f"refused_{reason}"] = number
-        if self._publisher.dropped:
-            counted["dropped_unsendable"] = self._publisher.dropped
+        ours = {
+            "dropped_unsendable": self._publisher.dropped,
+            "dropped_full": self._publisher.dropped_full,
+            "dropped_events": self.deliverer.dropped,
+            "listener_crowded": self._listener.crowded,
+            "listener_replaced": self._listener.replaced,
+        }
+        counted.update((reason, number) for reason, number in ours.items() if number)
         return counted
 
     def wait_for_workers(self, count: int, timeout: float) -> list[WorkerInfo]:
         """Until ``count`` worker processes are known; ``WaitTimeout`` says how many are."""
-        deadline = time.monotonic() + timeout
-        with self._crowd:
-            while self._workers_known < count:
-                self._demand_keeper()
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    known = self._workers_known
-                    raise WaitTimeout(
-                        f"waiting for {count} workers on topics {list(self.topics)} of "
-                        f"{self.broker.shown}: after {timeout:.1f} s {known} were heard from; "
-                        "start more with: python -m worker MODULE, with the same URL, exchange "
-                        "and topic"
-                    )
-                self._crowd.wait(left)
+        known = self._crowd.wait_for(count, timeout, self._demand_keeper)
+        if known < count:
+            raise WaitTimeout(
+                f"waiting for {count} workers on topics {list(self.topics)} of "
+                f"{self.broker.shown}: after {timeout:.1f} s {known} were heard from; start more "
+                "with: python -m worker MODULE, with the same URL, exchange and topic"
+            )
         return self.workers()
-
-    def _count(self, workers: int) -> None:
-        with self._crowd:
-            self._workers_known = workers
-            self._crowd.notify_all()
 
     def _ask(self, question: Callable[[Ledger, float], Answer]) -> Answer:
         self._demand_keeper()
@@ -207,7 +334,7 @@ class Engine:
         def ask(ledger: Ledger, now: float) -> None:
             answer.set_result(question(ledger, now))
 
-        self._keeper.put(Ask(ask))
+        self._keeper.ask(ask)
         try:
             return answer.result(ASK_TIMEOUT)
         except concurrent.futures.TimeoutError:
@@ -218,8 +345,9 @@ class Engine:
 
     def _demand_keeper(self) -> None:
         """Raise unless there is one to ask."""
+        self.demand_same_process()
         if self._closed:
-            raise ExecutorClosed("nothing is known of workers after shutdown(): ask before it")
+            raise ExecutorClosed("nothing can be asked after shutdown(): ask before it")
         if self._keeper.died is not None:
             raise TasklineError(str(self._keeper.died)) from self._keeper.died
 
@@ -228,22 +356,24 @@ class Engine:
     def shutdown(self, *, wait: bool, cancel: bool) -> None:
         """End when every open request has ended; ``wait`` for that or leave it to a thread.
 
-        ``cancel`` what has not been sent.
+        ``cancel`` what is not known to run.
         """
-        with self._door:
-            self._is_shut = True
+        self.demand_same_process()
+        self._door.shut()
         if cancel:
-            self._cancel(self._keeper.futures())
+            self._cancel(self.futures())
         if wait and threading.current_thread() is not self.deliverer.thread:
             self._close()
             return
-        threading.Thread(target=self._close, name=f"taskline-closing-{self.id[:8]}").start()
+        name = f"taskline-closing-{self.id[:8]}"
+        threading.Thread(target=self._close, name=name, daemon=True).start()
         if wait:
-            self._refuse_to_hang(self._keeper.futures())
+            self._refuse_to_hang(self.futures())
 
     def settle(self, via: object, *, wait: bool, cancel: bool) -> None:
         """The same for what was submitted to one of the executors on this engine, which goes on."""
-        futures = self._keeper.futures(via)
+        self.demand_same_process()
+        futures = self.futures(via)
         if cancel:
             self._cancel(futures)
         if wait:
@@ -251,11 +381,14 @@ class Engine:
             concurrent.futures.wait(futures)
 
     @staticmethod
-    def _cancel(futures: Sequence[concurrent.futures.Future[Any]]) -> None:
-        for future in futures:
-            future.cancel()
+    def _cancel(futures: Sequence[Future[Any]]) -> None:
+        try:
+            for future in futures:
+                future.cancel()
+        except JournalError as error:
+            logger.error("not everything could be cancelled: %s", error)  # noqa: TRY400
 
-    def _refuse_to_hang(self, futures: Sequence[concurrent.futures.Future[Any]]) -> None:
+    def _refuse_to_hang(self, futures: Sequence[Future[Any]]) -> None:
         on_deliverer = threading.current_thread() is self.deliverer.thread
         if on_deliverer and not all(future.done() for future in futures):
             raise TasklineError(
@@ -264,112 +397,100 @@ class Engine:
             )
 
     def _close(self) -> None:
+        if not self._closed:
+            concurrent.futures.wait(self.futures())
         with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._stop_all(time.monotonic() + STOP_TIMEOUT)
+
+    def _stop_all(self, until: float, *, fails: bool = True) -> None:
+        """End all threads, in ``until`` at the latest, near enough.
+
+        What is still open fails, or is left as it is, for nobody to hear of it any more.
+        """
+
+        def left(most: float) -> float:
+            return max(LEAST, min(most, until - time.monotonic()))
+
+        leaving.forget(self)
+        self._keeper.put(Leaving())
+        if self._private is not None:
+            self._private.stop(left(until - time.monotonic() - 2.0))  # the others need some as well
+        self._listener.stop(left(STOP_TIMEOUT))
+        self._keeper.stop(left(STOP_TIMEOUT), fails=fails)
+        self._publisher.stop(left(FLUSH))
+        self._door.wait_for_claims(left(FLUSH))
+        self._claims.stop(left(FLUSH))
+        if self._journal is not None:
+            self._journal.close()
+        self.deliverer.stop(left(STOP_TIMEOUT))
+
+    # at the interpreter's end, and in a forked child --------------------------------------------
+
+    def wind_up(self, until: float) -> None:
+        """After a ``shutdown(wait=False)``: wait for what is open, until then at most."""
+        if self._door.is_shut:
+            concurrent.futures.wait(self.futures(), max(0.0, until - time.monotonic()))
+
+    def leave(self, until: float) -> None:
+        """Without a shutdown, or before it is through: send what was submitted, then go."""
+        self._door.is_shut = True  # without its lock, which a thread may hold that hangs
+        if not self._closing.acquire(timeout=max(0.0, until - time.monotonic())):
+            return  # another thread is shutting it down, and has had its time
+        try:
             if self._closed:
                 return
-            concurrent.futures.wait(self._keeper.futures())
             self._closed = True
-            self._stop_all()
-            _ENGINES.discard(self)
-
-    def _stop_all(self) -> None:
-        if self._private is not None:
-            self._private.stop()
-        self._listener.stop()
-        self._keeper.stop()
-        self._publisher.stop()
-        self.deliverer.stop()
-
-    def leave(self) -> None:
-        """At interpreter exit, without a shutdown: let what was submitted leave, then go."""
-        self._publisher.flush(EXIT_FLUSH)
-        if self._private is not None:
-            lost = len(self._keeper.futures())
-            if lost:
+            if open_now := len(self.futures()):
                 logger.warning(
-                    "%d requests were open when the program ended, and end with it: "
-                    "shutdown(), or with Executor(…), waits for them",
-                    lost,
+                    "%d requests were open when the program ended%s", open_now, self._what_then()
                 )
-            self._private.stop()
-        self._listener.stop()  # with it goes the queue of our replies
+            self._publisher.flush(FLUSH)  # before private workers end, who may take some of it
+            self._stop_all(until, fails=False)
+        finally:
+            self._closing.release()
 
-    # ------------------------------------------------------------------------------------------
-
-    def _make_private(
-        self, count: int, exchange: str, offers: Callable[[], Sequence[str]]
-    ) -> PrivateWorkers:
-        if self.broker.kind == "memory":
-            raise ConfigurationError(
-                "workers=N starts processes, and memory:// lives in this one only: leave the URL "
-                "out, or run a worker.Worker(…, url='memory://') in this process"
+    def _what_then(self) -> str:
+        if self._journal is not None:
+            return (
+                f"; they are in {self._journal_path}, and the next executor named {self.id} with "
+                "that journal takes them up again"
             )
-        options = [f"--transport-option={key}={value}" for key, value in self.broker.given.items()]
-        arguments = [
-            *offers(),
-            "--tasks-from-stdin",
-            f"--exchange={exchange}",
-            f"--topic={self.topics[0]}",
-            "--concurrency=1",
-            "--log-level=warning",
-            "--no-banner",
-            *options,
-        ]
-        # By environment, not by command line: a URL may hold a password.
-        return PrivateWorkers(
-            count,
-            arguments,
-            {"TASKLINE_URL": self.broker.url},
-            name=f"private-{self.id[:16]}",
-            on_end=lambda name: self._keeper.put(Gone(name)),
-            on_hopeless=lambda reason: self._keeper.put(Hopeless(reason)),
+        if self._private is not None:
+            return ", and end with it: shutdown(), or with Executor(…), waits for them"
+        return (
+            ", and nobody will hear what becomes of them: shutdown(), or with Executor(…), waits "
+            "for them"
         )
 
-
-def _queues(
-    dialects: Sequence[Dialect], exchange: str, key: str, *, keeps_replies: bool
-) -> tuple[list[Queue], list[Queue]]:
-    """What to consume, and what of it nobody needs after a clean end."""
-    queues: list[Queue] = []
-    passing: list[Queue] = []
-    for dialect in dialects:
-        names = Names(dialect, exchange)
-        replies = names.replies(key)
-        queues.append(replies)
-        if not keeps_replies:
-            passing.append(replies)
-        if names.is_native:
-            hello = names.hello_queue(key)
-            queues.append(hello)
-            passing.append(hello)
-    return queues, passing
+    def forked(self) -> None:
+        """In the forked child: mark it all as the parent's, and let go of what would bind it."""
+        self.is_forked = True
+        for entry in self._requests.entries():
+            entry.future.forked()
+        if self._private is not None:
+            self._private.forked()
 
 
-def _list_workers(ledger: Ledger, now: float) -> list[WorkerInfo]:
-    found = [
-        WorkerInfo(
-            name=peer.name,
-            dialect=peer.dialect,
-            boot=peer.key if peer.is_native else None,
-            topics={topic: tuple(sorted(names)) for topic, names in sorted(peer.topics.items())},
-            slots=peer.slots,
-            open=len(peer.open),
-            silent=max(0.0, now - peer.heard),
-        )
-        for peer in ledger.directory
-    ]
-    return sorted(found, key=lambda worker: (worker.name, worker.boot or ""))
+def _identity(name: str | None, *, keeps_journal: bool) -> str:
+    """Under what workers know it: its name alone if a journal says how far it came under that.
+
+    Without one nothing is gone on with, and nobody is kept from using a name twice. To workers two
+    of one identity are one: the second one's requests would be old ones of the first, never to be
+    started, and each would take the other's answers.
+    """
+    if not name:
+        return secrets.token_hex(8)
+    checked = _checked(name)
+    return checked if keeps_journal else f"{checked[:_SHOWN_NAME]}.{secrets.token_hex(4)}"
 
 
-#: Engines nobody has shut down yet.
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-# A forked child has neither the threads nor the workers, and must not end the latter.
-os.register_at_fork(after_in_child=_ENGINES.clear)
-
-
-@atexit.register
-def _leave_all() -> None:
-    for engine in list(_ENGINES):
-        engine.leave()
+def _checked(name: str) -> str:
+    """The name, if workers will answer to it. Raises ``ConfigurationError``."""
+    if takes_replies(check_name("executor name", name)):
+        return name
+    raise ConfigurationError(
+        f"executor name {name!r} ends as the queues of workers and fan-outs do: leave out .call, "
+        ".hello, or the dot before sixteen hexadecimal digits"
+    )

@@ -1,8 +1,13 @@
 """The thread that owns the ledger: it takes what others put into its mailbox and performs effects.
 
-Whatever it does is: take everything that is there, ask the ledger, then do what the ledger wants in
-order: send, then set futures (on the deliverer's thread). It never blocks on anything but its
-mailbox, and it runs no user code.
+A turn is: take everything that is there, ask the ledger, and then, for all of it at once, write the
+journal's lines, send, and have the futures set (on the deliverer's thread). What comes of a turn is
+put together in ``turn``; here it is done. It blocks on its mailbox and on the journal's file, and
+on nothing else, and it runs no user code.
+
+If the journal cannot be written, nothing of that turn is sent or set: it is kept, and tried again
+every second for as long as it takes. Meanwhile nothing more is taken from the mailbox (the listener
+stops at its bound, and what the broker has stays there), and only questions are answered.
 """
 
 from __future__ import annotations
@@ -10,18 +15,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Protocol
 
+from bus.news.line import MAX_LINE
 from bus.wire import Mailbox, Publisher
+from executor import outcomes
 from executor.deliverer import Deliverer
-from executor.effects import Crowd, Dispatch, Effect, Fail, GiveUp, Publish, Succeed, Tell
-from executor.future import Future
+from executor.effects import Effect, Error, Outcome, Tell
 from executor.ledger import Ledger
 from executor.request import Order
-from protocol.errors import TasklineError
-from protocol.failure import to_exception
+from executor.turn import Requests, Turn
+from protocol.errors import JournalError, TasklineError
+from protocol.events import Event
+from protocol.history import RequestStatus
 from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel, Received, Refused
 from protocol.values import Json
@@ -29,6 +39,14 @@ from protocol.values import Json
 logger = logging.getLogger("taskline.executor.keeper")
 
 STOP_TIMEOUT = 5.0  # seconds
+RETRY = 1.0  # seconds between two tries to write a journal that cannot be written
+
+
+class Lines(Protocol):
+    """Where the lines of a turn go: a journal."""
+
+    def append(self, events: Sequence[Event], /) -> None:
+        """Write them all, or raise ``JournalError`` and none. Any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +62,19 @@ class Consuming:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
-    """From a caller: this future was cancelled before it was sent."""
+class Cancelled:
+    """From a caller: this future was cancelled, or with ``force`` its run is to be ended."""
 
     uuid: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """From the publisher: the broker does not take this, and will not, for this reason."""
+
+    parcel: Parcel
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +93,12 @@ class Hopeless:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """From a caller: call this with the ledger and the time, on the keeper's thread."""
+    """From ``ask``: a question is to be answered, after all that was put before it."""
 
-    question: Callable[[Ledger, float], None]
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """From the engine: it is about to end, and who waits for a receipt gets it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +106,51 @@ class Stop:
     """From the engine: end."""
 
 
-Input = Order | Heard | Consuming | Withdrawn | Gone | Hopeless | Ask | Stop
-
-
-@dataclass(slots=True)
-class Open:
-    """An open request, as the client's side knows it: its future and who listens to its events."""
-
-    future: Future[Json]
-    on_progress: Callable[[float, dict[str, Json]], object] | None = None
-    on_event: Callable[[str, dict[str, Json]], object] | None = None
-    #: Which of the executors on this engine it was submitted to.
-    via: object = None
+Question = Callable[[Ledger, float], None]
+Input = (
+    Order | Heard | Consuming | Cancelled | Undeliverable | Gone | Hopeless | Ask | Leaving | Stop
+)
 
 
 class Keeper:
-    """Owns a ledger. ``put`` from any thread; everything else happens on its own."""
+    """Owns a ledger. ``put`` and ``ask`` from any thread; all else happens on its own."""
 
     def __init__(
         self,
         ledger: Ledger,
+        requests: Requests,
         publisher: Publisher,
         deliverer: Deliverer,
         *,
         name: str,
         on_crowd: Callable[[int], None],
+        journal: Lines | None = None,
     ) -> None:
         self._ledger = ledger
+        self._requests = requests
         self._publisher = publisher
         self._deliverer = deliverer
         self._on_crowd = on_crowd
+        self._journal = journal
         self._mailbox: Mailbox[Input] = Mailbox()
-        #: Open requests by uuid. A caller adds before it puts the order; the deliverer removes.
-        self.open: dict[str, Open] = {}
+        self._questions: SimpleQueue[Question] = SimpleQueue()
+        #: What came of those that were taken up from the journal; done in the first turn.
+        self._restored: list[Effect] = []
+        self._stopping = threading.Event()
+        #: Whether what is open when it ends fails; if not, it is left as it is.
+        self._fails_what_is_open = True
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         #: Why it has ended; None while it runs.
         self.died: BaseException | None = None
+        #: Why the journal cannot be written; None while it can.
+        self.trouble: JournalError | None = None
+
+    def restore(self, statuses: Sequence[RequestStatus], wall: float) -> None:
+        """Before ``start``, on that thread: what the journal holds open goes to the ledger.
+
+        ``wall``: wall-clock seconds, to which the journal's stamps compare.
+        """
+        self._restored = self._ledger.restored(statuses, time.monotonic(), wall)
 
     def start(self) -> None:
         """Begin."""
@@ -123,13 +162,18 @@ class Keeper:
         if self.died is not None:  # nobody will take it any more
             self._fail_everything()
 
-    def futures(self, via: object = None) -> list[Future[Json]]:
-        """The futures that are not set yet: all, or those of one executor. Any thread."""
-        entries = self.open.copy().values()  # other threads add and remove meanwhile
-        return [entry.future for entry in entries if via is None or entry.via is via]
+    def ask(self, question: Question) -> None:
+        """Have this called with the ledger and the time, on the keeper's thread. Any thread.
 
-    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
-        """End; what is still open fails, saying so."""
+        After all that was put before it; while the journal cannot be written, within ``RETRY``.
+        """
+        self._questions.put(question)
+        self.put(Ask())
+
+    def stop(self, timeout: float = STOP_TIMEOUT, *, fails: bool = True) -> None:
+        """End; what is still open fails, saying so, or is left as it is."""
+        self._fails_what_is_open = fails
+        self._stopping.set()
         self._mailbox.put(Stop())
         if self._thread.ident is not None and threading.current_thread() is not self._thread:
             self._thread.join(timeout)
@@ -141,12 +185,16 @@ class Keeper:
             self.died = TasklineError("the executor was shut down before the request ended")
         except BaseException as error:
             logger.critical("the keeper ended by a bug; all open requests fail", exc_info=True)
+            self._fails_what_is_open = True
             self.died = TasklineError(
                 f"the executor's keeper ended by a bug of ours, {type(error).__name__}: {error}"
             )
             self.died.__cause__ = error
-        self._fail_everything()
+        if self._fails_what_is_open:
+            self._fail_everything()
         self._on_crowd(0)  # who waits for workers looks up
+
+    # a turn -----------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
         ledger = self._ledger
@@ -154,7 +202,8 @@ class Keeper:
         items = self._mailbox.take(max(0.0, wait))
         now = time.monotonic()
         orders: list[Order] = []
-        effects: list[Effect] = []
+        effects, self._restored = self._restored, []
+        cancelled: list[str] = []
         going_on = True
         for item in items:
             if isinstance(item, Order):
@@ -165,94 +214,110 @@ class Keeper:
                 orders = []
             if isinstance(item, Heard):
                 effects += ledger.heard(item.deliveries, now)
-            elif isinstance(item, Withdrawn):
-                effects += self._withdraw(item.uuid, now)
+            elif isinstance(item, Cancelled):
+                effects += ledger.cancelled(item.uuid, item.force, now)
+                cancelled.append(item.uuid)
             elif isinstance(item, Ask):
-                item.question(ledger, now)
+                self._answer(now)
             elif isinstance(item, Consuming):
                 effects += ledger.consuming(now)
+            elif isinstance(item, Undeliverable):
+                effects += ledger.undeliverable(item.parcel, item.why, now)
             elif isinstance(item, Gone):
                 effects += ledger.gone(item.worker, now)
             elif isinstance(item, Hopeless):
                 effects += ledger.hopeless(item.reason, now)
             else:
-                going_on = False
+                effects += ledger.leaving()
+                going_on = going_on and not isinstance(item, Stop)
         if orders:
             effects += ledger.submitted(orders, now)
         if now >= ledger.next_deadline():
             effects += ledger.tick(now)
-        while effects:
-            effects = self._perform(effects, now)
+        if effects or cancelled:
+            turn = Turn(self._requests, cancelled)
+            turn.gather(effects, ledger, now)
+            return self._perform(turn) and going_on
         return going_on
 
-    def _perform(self, effects: list[Effect], now: float) -> list[Effect]:
-        """Do these; returns what came of requests that turned out to be cancelled."""
-        parcels: list[Parcel] = []
-        calls: list[Callable[[], None]] = []
-        more: list[Effect] = []
-        for effect in effects:
-            if isinstance(effect, Dispatch):
-                if effect.attempt == 1 and not self._begin(effect.uuid):
-                    more += self._ledger.withdrawn(effect.uuid, now)
-                    continue
-                parcels.append(effect.parcel)
-            elif isinstance(effect, Publish):
-                parcels.append(effect.parcel)
-            elif isinstance(effect, Crowd):
-                self._on_crowd(effect.workers)
-            else:
-                calls.append(self._delivery(effect))
-        if parcels:
-            self._publisher.send(parcels)
-        if calls:
-            self._deliverer.deliver(calls)
-        return more
-
-    def _begin(self, uuid: str) -> bool:
-        """Whether its future agrees to be run: from now on it cannot be cancelled."""
-        entry = self.open.get(uuid)
-        if entry is None:
+    def _perform(self, turn: Turn) -> bool:
+        """Do what it came to; False if the journal could not be written until the end."""
+        if self._journal is not None and turn.lines and not self._write(turn, self._journal):
             return False
-        if entry.future.begin():
-            return True
-        self.open.pop(uuid, None)
-        return False
+        turn.close(time.time())
+        if turn.parcels:
+            self._publisher.send(turn.parcels)
+        for news in turn.news:
+            if isinstance(news, Tell):
+                self._deliverer.tell(partial(self._tell, news))
+            else:
+                self._deliverer.deliver([partial(self._end, *news)])
+        if turn.crowd is not None:
+            self._on_crowd(turn.crowd)
+        return True
 
-    def _withdraw(self, uuid: str, now: float) -> list[Effect]:
-        entry = self.open.get(uuid)
-        if entry is None:
-            return []
-        entry.future.begin()  # tells those who wait on several futures
-        self.open.pop(uuid, None)
-        return self._ledger.withdrawn(uuid, now)
+    def _write(self, turn: Turn, journal: Lines) -> bool:
+        """Until its lines are written; False if they have not been when we are to end."""
+        began = time.monotonic()
+        while True:
+            try:
+                journal.append(turn.lines)
+            except JournalError as error:
+                if self.trouble is None and turn.shed(MAX_LINE):
+                    continue
+                if self.trouble is None:
+                    logger.error(  # noqa: TRY400 - its words say it all, and the disk is no bug
+                        "%s; nothing is sent and no future ends until it can be written: tried "
+                        "again every %.0f s",
+                        error,
+                        RETRY,
+                    )
+                self.trouble = error
+            else:
+                if self.trouble is not None:
+                    self.trouble = None
+                    took = time.monotonic() - began
+                    logger.warning("the journal is written again, after %.1f s", took)
+                return True
+            if self._stopping.wait(RETRY):
+                logger.error(
+                    "the journal could not be written until the end; %d lines are lost, and what "
+                    "they were about is taken up again as it was before",
+                    len(turn.lines),
+                )
+                return False
+            self._answer_all()
 
-    def _delivery(self, effect: Succeed | Fail | GiveUp | Tell) -> Callable[[], None]:
-        if isinstance(effect, Tell):
-            return partial(self._tell, effect)
-        return partial(self._end, effect)
+    # questions --------------------------------------------------------------------------------
 
-    def _end(self, effect: Succeed | Fail | GiveUp) -> None:
-        entry = self.open.get(effect.uuid)
+    def _answer(self, now: float) -> None:
+        try:
+            question = self._questions.get_nowait()
+        except Empty:  # answered while the journal could not be written
+            return
+        question(self._ledger, now)
+
+    def _answer_all(self) -> None:
+        now = time.monotonic()
+        while not self._questions.empty():
+            self._answer(now)
+
+    # on the deliverer's thread ------------------------------------------------------------------
+
+    def _end(self, uuid: str, outcome: Outcome) -> None:
+        entry = self._requests.open.get(uuid)
         if entry is None:
             return
         try:
-            # A request that expired before it was sent is still cancellable until this moment.
-            if not entry.future.begin():
-                return
-            if isinstance(effect, Succeed):
-                entry.future.set_result(effect.value)
-            elif isinstance(effect, Fail):
-                entry.future.set_exception(to_exception(effect.failure, effect.worker))
-            else:
-                entry.future.set_exception(effect.error)
+            outcomes.settle(entry.future, outcome)
         finally:  # not before it is set: a shutdown waits for the futures of what is open
-            self.open.pop(effect.uuid, None)
+            self._requests.open.pop(uuid, None)
 
     def _tell(self, effect: Tell) -> None:
-        entry = self.open.get(effect.uuid)
+        entry = self._requests.open.get(effect.uuid)
         if entry is None:
             return
-        details = dict(effect.details)
+        details: dict[str, Json] = dict(effect.details)
         if effect.event_type != UPDATE_PROGRESS:
             if entry.on_event is not None:
                 entry.on_event(effect.event_type, details)
@@ -263,11 +328,16 @@ class Keeper:
 
     def _fail_everything(self) -> None:
         cause = self.died
-        effects: list[GiveUp] = []
-        for future in self.futures():
+        then = "" if self._journal is None else "; an executor with its journal takes it up again"
+        calls: list[Callable[[], None]] = []
+        for entry in self._requests.entries():
+            future = entry.future
             error = TasklineError(
-                f"request {future.uuid} ({future.task}) ended unanswered: {cause}"
+                f"request {future.uuid} ({future.task}) ended unanswered: {cause}{then}"
             )
             error.__cause__ = cause
-            effects.append(GiveUp(future.uuid, error))
-        self._deliverer.deliver([partial(self._end, effect) for effect in effects])
+            calls.append(partial(self._fail, future.uuid, error))
+        self._deliverer.deliver(calls)
+
+    def _fail(self, uuid: str, error: Exception) -> None:
+        self._end(uuid, Error(error))

@@ -1,18 +1,20 @@
 """Requests that wait to be sent, in lanes: what one worker can or cannot take alike, in order.
 
 Decided here: in which order requests wait, whose turn it is, and since when nobody offers what a
-lane needs. Not decided here: who is sent a request, and what expiry means; the ledger does. No
-input walks over the requests that wait. Owned by the ledger, on the keeper's thread.
+lane needs. A lane is of one priority; the higher ones have their turn first, those of one priority
+one after the other. Not decided here: who is sent a request, and what expiry means; the ledger
+does. No input walks over the requests that wait. Owned by the ledger, on the keeper's thread.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from executor.directory import Directory
 from executor.request import Request
+from protocol.rate import Rate
 from protocol.timing import REQUEST_TIMEOUT
 
 
@@ -23,20 +25,29 @@ class LaneKey(NamedTuple):
     topics: tuple[str, ...]
     #: Whether taskflow's peers can take them too.
     named_only: bool
+    #: Whether only who can end a running task can take them.
+    must_stop: bool
     #: Whether each expires by a clock of its own, and not because nobody offers the task.
     own_clock: bool
+    #: Higher ones have their turn first.
+    priority: int = 0
+    #: What the throttle goes by.
+    rate: Rate | None = None
+    max_running: int | None = None
 
 
 class Lane:
-    """Requests that wait in the order they were submitted."""
+    """Requests that wait in the order they came: by submission, or when their time came."""
 
-    __slots__ = ("unoffered_since", "waiting")
+    __slots__ = ("unoffered_since", "waiting", "was_offered")
 
     def __init__(self) -> None:
         #: By uuid, so that each waits once and leaves from wherever it stands.
         self.waiting: OrderedDict[str, Request] = OrderedDict()
         #: Since when nobody known offers the task; None while somebody does.
         self.unoffered_since: float | None = None
+        #: Whether somebody did since the lane came to be.
+        self.was_offered = False
 
     @property
     def first(self) -> Request:
@@ -50,6 +61,8 @@ class Lanes:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._lanes: dict[LaneKey, Lane] = {}
+        #: In which lane each waits, by uuid.
+        self._where: dict[str, LaneKey] = {}
         #: Seconds for which a request may wait while nobody offers its task.
         self.patience = REQUEST_TIMEOUT
 
@@ -60,27 +73,36 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
 
+    def __contains__(self, uuid: object) -> bool:
+        """Whether this request waits."""
+        return uuid in self._where
+
     def enter(self, request: Request, now: float, *, in_front: bool = False) -> LaneKey:
         """Have it wait; in front if it has waited already."""
+        uuid = request.order.uuid
         key = key_of(request)
+        if self._where.get(uuid, key) != key:
+            self.leave(request)  # its clock was stopped meanwhile
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane()
-            lane.unoffered_since = None if self._is_offered(key) else now
-        uuid = request.order.uuid
+            lane.was_offered = self._is_offered(key)
+            lane.unoffered_since = None if lane.was_offered else now
         lane.waiting[uuid] = request
+        self._where[uuid] = key
         if in_front:
             lane.waiting.move_to_end(uuid, last=False)
         return key
 
     def leave(self, request: Request) -> None:
         """It waits no more, if it did."""
-        key = key_of(request)
-        lane = self._lanes.get(key)
-        if lane is not None:
-            lane.waiting.pop(request.order.uuid, None)
-            if not lane.waiting and lane.unoffered_since is not None:
-                del self._lanes[key]  # a name nobody knows is not remembered
+        key = self._where.pop(request.order.uuid, None)
+        if key is None:
+            return
+        lane = self._lanes[key]
+        del lane.waiting[request.order.uuid]
+        if not lane.waiting and lane.unoffered_since is not None:
+            del self._lanes[key]  # a name nobody knows is not remembered
 
     def lane(self, key: LaneKey) -> Lane:
         """The lane of this key, which somebody has entered."""
@@ -88,10 +110,10 @@ class Lanes:
 
     def occupied(self) -> list[LaneKey]:
         """The lanes in which somebody waits, in the order of their turns."""
-        return [key for key, lane in self._lanes.items() if lane.waiting]
+        return in_turn(key for key, lane in self._lanes.items() if lane.waiting)
 
     def had_turn(self, key: LaneKey) -> None:
-        """The others come first next time."""
+        """The others of its priority come first next time."""
         self._lanes[key] = self._lanes.pop(key)
 
     def note_offers(self, now: float) -> None:
@@ -100,6 +122,7 @@ class Lanes:
             lane = self._lanes[key]
             if self._is_offered(key):
                 lane.unoffered_since = None
+                lane.was_offered = True
             elif not lane.waiting:
                 del self._lanes[key]
             elif lane.unoffered_since is None:
@@ -117,6 +140,17 @@ class Lanes:
         """Whether the first of this lane, if there is one, has waited too long."""
         return bool(lane.waiting) and now >= self._due(lane)
 
+    def only_unstoppable(self) -> list[LaneKey]:
+        """Those that nobody ever suited, while somebody offers the task who cannot end a run."""
+        return [
+            key
+            for key, lane in self._lanes.items()
+            if key.must_stop
+            and lane.waiting
+            and not lane.was_offered
+            and self._directory.offered(key.task, key.topics, named_only=key.named_only)
+        ]
+
     def _unoffered(self) -> list[Lane]:
         return [
             lane
@@ -125,13 +159,36 @@ class Lanes:
         ]
 
     def _due(self, lane: Lane) -> float:
-        return max(lane.first.submitted, lane.unoffered_since or 0.0) + self.patience
+        return max(lane.first.ready_since, lane.unoffered_since or 0.0) + self.patience
 
     def _is_offered(self, key: LaneKey) -> bool:
-        return self._directory.offered(key.task, key.topics, native_only=not key.named_only)
+        return self._directory.offered(
+            key.task, key.topics, named_only=key.named_only, must_stop=key.must_stop
+        )
 
 
 def key_of(request: Request) -> LaneKey:
     """The lane in which this request waits."""
     order = request.order
-    return LaneKey(order.task, order.topics, order.named_only, request.deadline is not None)
+    return LaneKey(
+        order.task,
+        order.topics,
+        order.named_only,
+        order.has_limit,
+        own_clock=request.deadline is not None,
+        priority=order.priority,
+        rate=order.rate,
+        max_running=order.max_running,
+    )
+
+
+def in_turn(keys: Iterable[LaneKey]) -> list[LaneKey]:
+    """The higher priorities first, otherwise as they are."""
+    found = list(keys)
+    if any(key.priority for key in found):
+        found.sort(key=_urgency)
+    return found
+
+
+def _urgency(key: LaneKey) -> int:
+    return -key.priority

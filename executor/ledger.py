@@ -1,75 +1,73 @@
 """Every request in flight: ``(ledger, input, now) → effects``. Pure; the keeper owns it.
 
-Decided here: which request is sent to whom and when, what an answer means, when a request expires,
-and what is asked of whom. Not decided here: how anything is sent, and what a future is.
+Decided here: what happens when, to all requests together: who is asked who is there, and what time
+brings about. What an answer means is ``answers``' and ``verdicts``', what the coming and going of
+workers means ``attendance``'s, who is sent a request ``dispatching``'s and ``directory``'s, what is
+done to one request ``book``'s; the words of errors are ``words``'. Not decided here: how anything
+is sent or written down, and what a future is.
 
-The rules, in short (native dialect, sections 4, 5 and 7):
+The rules, in short (native dialect, sections 4, 5, 7 and 8):
 
 * A request waits here until a worker that offers its task has credit; nothing waits in the broker.
 * Each dispatch is an attempt with an automaton of its own. The first end of the present round wins;
-  whatever comes after it is counted and dropped.
-* A worker gives a request back (RELEASE), lets its start-by pass, or falls silent for a lease: the
-  request waits again, at the front, and the next attempt goes wherever there is credit. After
-  ``MAX_ATTEMPTS`` silent workers it ends as ``WorkerLost``.
-* A run that ended its process is a round of its own; the request gets ``MAX_ATTEMPTS`` of them.
+  whatever comes after it is counted and receipted.
+* A worker gives a request back, proves by its digest that it never had it, or is silent for a
+  lease: the request waits again, at the front. After ``MAX_ATTEMPTS`` lost runs it ends as
+  ``WorkerLost``. One that is to start at most once is sent again only on its worker's own word.
+* A run that ended its process is followed by a new round; after ``MAX_CRASHES`` it ends as
+  ``PoisonTask``.
+* A failure that the request's own policy covers is followed by a new round as well, once it has
+  waited: a round like a first one, which expires if nobody starts it, and can be cancelled.
+* A cancel or an expiry of what has been sent ends when every attempt ever sent is proven unable to
+  start; until then the workers are told.
+* It is sent no sooner than its own limits let it: how many of its task start in a period, how many
+  are out. Lanes of other tasks go on meanwhile.
+* A request may have a time before which it is offered to nobody: it is held apart until then, and
+  its clocks run from there.
 * Expiry: an explicit timeout runs from submit. Without one, a native request expires only after
   ``REQUEST_TIMEOUT`` in which no live worker offers its task; one that can go to taskflow's workers
-  only, ``REQUEST_TIMEOUT`` after submit, as taskflow's do. RUNNING or an end stops it. A run that
-  is lost after that moment ends the request: there is no time left to start it again.
+  only, ``REQUEST_TIMEOUT`` after submit, as taskflow's do. What has run does not expire any more.
 * taskflow's workers answer questions from the pool that runs their tasks, so one that is busy is
   silent: what runs there ends as lost only after ``TASKFLOW_SILENCE``.
+* What has changed for good is recorded before anything is done about it.
 
-No input costs more than the logarithm of what is in flight, but for a walk over the workers.
+No input costs more than the logarithm of what is in flight, but for a walk over the workers, and
+over what is open at the one that a digest or a silence is about.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
-from executor.directory import Directory, Peer
-from executor.effects import (
-    Crowd,
-    Dispatch,
-    Effect,
-    Fail,
-    GiveUp,
-    Publish,
-    Succeed,
-    Tell,
-)
-from executor.lanes import LaneKey, Lanes, key_of
+from executor import restoring, words
+from executor.answers import Answers
+from executor.attendance import Attendance
+from executor.book import Book
+from executor.dispatching import Dispatching
+from executor.effects import Begin, Effect, Error, Publish
+from executor.lanes import LaneKey, in_turn
+from executor.letters import Letters
 from executor.request import Attempt, Order, Request
-from executor.timers import Timers
-from protocol import envelope, messages
-from protocol.envelope import Envelope, Header
-from protocol.errors import (
-    IllegalTransition,
-    MessageRefused,
-    RequestTimeout,
-    TasksUnloadable,
-    WorkerLost,
-)
-from protocol.failure import from_text
-from protocol.messages import Answer, Release, Response
+from executor.timers import CANCEL, EXPIRY
+from executor.verdicts import Word
+from protocol.envelope import HELD
+from protocol.messages import Answer, Dropped, Held, Release, Response
 from protocol.parcel import Parcel, Received, Refused
-from protocol.states import EVENT, FAILURE, PENDING, RUNNING, SUCCESS
-from protocol.tickets import parse as parse_tickets
+from protocol.states import TERMINAL
 from protocol.timing import (
     FIRST_CALL_WAIT,
-    MAX_ATTEMPTS,
+    KEEP,
+    KEEP_JOURNALED,
     NOTIFY_PERIOD,
-    REQUEST_TIMEOUT,
-    START_WINDOW,
     TASKFLOW_SILENCE,
-    start_by_has_passed,
 )
-from protocol.topology import Address, Dialect, Names, inbox_key
+from protocol.topology import Dialect, Names
 
-#: Without a journal there is one incarnation of an executor's id.
-INCARNATION: Final = 1
+if TYPE_CHECKING:
+    from protocol.history import RequestStatus
 
 
 class Ledger:
@@ -82,130 +80,192 @@ class Ledger:
         topics: tuple[str, ...],
         dialects: Sequence[Dialect] = ("native",),
         private: str | None = None,
+        *,
+        incarnation: int = 1,
+        keeps_journal: bool = False,
     ) -> None:
         """``private``: the topic of the executor's own workers, if it has any."""
-        self.directory = Directory()
-        #: What happened that changed nothing: late, double, unknown or illegal answers, by reason.
-        self.counts: Counter[str] = Counter()
-        self._executor = executor
         self._topics = topics
         self._names = {dialect: Names(dialect, exchange) for dialect in dialects}
-        self._requests: dict[str, Request] = {}
-        self._lanes = Lanes(self.directory)
-        #: Explicit deadlines (attempt 0), passed start-bys and silences (of that attempt).
-        self._timers = Timers(self._requests)
-        #: What was found for those of a lane that expire now: the same for all of them.
-        self._found: dict[LaneKey, str] = {}
+        #: Seconds for which workers keep what they have for us while we are silent.
+        self._keep = KEEP_JOURNALED if keeps_journal else KEEP
+        letters = Letters(self._names, executor, incarnation, self._keep)
+        self._book = book = Book(letters, speaks_native="native" in self._names)
+        self._dispatching = Dispatching(book, incarnation)
+        self._answers = Answers(book, self._dispatching, incarnation)
+        self._attendance = Attendance(book, self._dispatching, self._names, topics, self._keep)
+        self.directory = book.directory
+        #: What happened that changed nothing: late, double, unknown or illegal answers, by reason.
+        self.counts = book.counts
+        self._requests = book.requests
+        self._lanes = book.lanes
+        self._timers = book.timers
+        self._receipts = book.receipts
         #: When native and taskflow's workers are next asked who is there.
         self._next_call = self._next_notify = 0.0
         self._call_wait = FIRST_CALL_WAIT
-        self._crowd = 0
         self._private = private
-        #: Why no private worker will ever come; None while one may.
-        self._hopeless: str | None = None
 
     def __len__(self) -> int:
         """How many requests are open."""
         return len(self._requests)
 
-    @property
-    def speaks_native(self) -> bool:
-        """Whether native workers are among those asked."""
-        return "native" in self._names
-
     # inputs -----------------------------------------------------------------------------------
+
+    def restored(self, statuses: Iterable[RequestStatus], now: float, wall: float) -> list[Effect]:
+        """What the journal says is open, before anything else. ``wall``: its clock's present time.
+
+        Nothing is sent because of it: whoever had a request is asked, and has one lease to answer.
+        """
+        touched: dict[LaneKey, None] = {}
+        starts: list[tuple[float, Order]] = []
+        for status in statuses:
+            request = restoring.request_of(status, self.directory, now, wall)
+            self._requests[request.order.uuid] = request
+            if request.has_run and not request.is_withdrawn:
+                self._book.out.append(Begin(request.order.uuid))
+            starts += [(when, request.order) for when in restoring.starts_of(status, now, wall)]
+            if request.current or request.elder:
+                self._book.throttle.occupies(request)
+            for attempt in request.attempts:
+                self._book.know(request, attempt)
+                if attempt.startable and attempt is not request.current:
+                    self._timers.set(attempt.closes, attempt.uuid, attempt.number)
+            if request.phase == "CANCELLING":
+                self._book.cancel_again(request, now)
+                continue
+            in_doubt = restoring.may_have_run(status, wall, self._keep)
+            newest = request.newest
+            if request.order.mode == "amo" and in_doubt and newest is not None:
+                error = words.worker_lost(request, newest, now)
+                self._book.resolve(request, Error(error), now)
+                continue
+            self._book.start_clock(request, now)
+            if request.current or request.elder:
+                continue
+            if (key := self._book.wait(request, now)) is not None:
+                touched[key] = None
+        for when, order in sorted(starts, key=itemgetter(0)):
+            self._book.throttle.started(order, when)
+        return self._served(touched, now)
 
     def submitted(self, orders: Iterable[Order], now: float) -> list[Effect]:
         """New requests, in the order they were submitted."""
-        effects: list[Effect] = []
         touched: dict[LaneKey, None] = {}
         for order in orders:
-            request = Request(order, now)
-            self._requests[order.uuid] = request
-            timeout = order.timeout
-            if timeout is None and not self.speaks_native:
-                timeout = REQUEST_TIMEOUT
-            if timeout is not None:
-                request.deadline = now + timeout
-                self._timers.set(request.deadline, order.uuid)
-            touched[self._lanes.enter(request, now)] = None
-        for key in touched:
-            self._serve(key, effects, now)
-        return effects
+            request = self._book.open(order, now)
+            self._book.start_clock(request, now)
+            if (key := self._book.wait(request, now)) is not None:
+                touched[key] = None
+        return self._served(touched, now)
 
     def withdrawn(self, uuid: str, now: float) -> list[Effect]:
         """Its future was cancelled before anything was sent: it never runs."""
         request = self._requests.get(uuid)
         if request is None:
             return []
-        self._close(request)
-        if request.current is None:
+        was_chosen = bool(request.attempts)
+        self._book.close(request)
+        if was_chosen:  # but stopped at the door: the worker never heard of it
+            self._dispatching.fill(now)
+        return self._book.take()
+
+    def cancelled(self, uuid: str, force: bool, now: float) -> list[Effect]:
+        """Its caller has cancelled it; with ``force`` a run of it is to be ended."""
+        request = self._requests.get(uuid)
+        if request is None:
             return []
-        return self._fill(now)  # chosen, but stopped at the door: the worker never heard of it
+        self._book.cancel(request, now, force=force)
+        if uuid not in self._requests:
+            self._dispatching.fill(now)
+        return self._book.take()
 
     def heard(self, deliveries: Iterable[Received | Refused], now: float) -> list[Effect]:
         """What the listener took from the broker, in order."""
-        effects: list[Effect] = []
-        self._found.clear()
-        freed = False
+        frees = False
         for delivery in deliveries:
             if isinstance(delivery, Refused):
-                self._refused(delivery, effects)
+                self._answers.refused(delivery, now)
+                frees = True
                 continue
-            peer = self.directory.touch(delivery.envelope.header, now)
+            header = delivery.envelope.header
+            self._attendance.touch(header, now)
             message = delivery.message
+            if isinstance(message, Response):
+                self._answers.response(delivery.envelope, message, now)
+                frees |= message.state in TERMINAL
+                continue
+            frees = True
             if isinstance(message, Answer):
-                self._answered(message, delivery.envelope.header, effects, now)
-            elif isinstance(message, Response):
-                freed |= self._responded(delivery.envelope, message, effects, now)
-            elif isinstance(message, Release):
-                freed |= self._released(peer, message, now)
-        if freed:
-            effects += self._fill(now)
-        return effects
+                self._attendance.answered(message, header, now)
+            elif header is not None and header.boot is not None:
+                if isinstance(message, Release):
+                    self._answers.release(header.boot, message, now)
+                elif isinstance(message, Dropped):
+                    self._answers.dropped(header.boot, message, now)
+                elif isinstance(message, Held):
+                    self._answers.held(header.boot, header.clock or 0, message, now)
+        if frees:
+            self._dispatching.fill(now)
+        self._book.post(now)
+        return self._book.take()
+
+    def undeliverable(self, parcel: Parcel, why: str, now: float) -> list[Effect]:
+        """The broker does not take this message, and will not: a request in it comes to nothing.
+
+        Whatever else it was is said again, or nobody waits for it.
+        """
+        self._answers.undeliverable(parcel, why, now)
+        self._dispatching.fill(now)
+        self._book.post(now)
+        return self._book.take()
 
     def gone(self, worker: str, now: float) -> list[Effect]:
         """The process of the native worker of this name has ended: no need to wait for a lease."""
-        effects: list[Effect] = []
-        for peer in self.directory.drop(worker):
-            self._lost(peer, effects, now)
-        self._lanes.note_offers(now)
-        self._count_crowd(effects)
-        return effects + self._fill(now)
+        self._attendance.ended(worker, now)
+        self._dispatching.fill(now)
+        return self._book.take()
 
     def hopeless(self, reason: str, now: float) -> list[Effect]:
         """The private workers cannot work: what nobody else offers ends now, and from now on."""
-        self._hopeless = reason
+        self._book.hopeless = reason
         self._lanes.patience = -math.inf
         return self.tick(now)
 
     def consuming(self, now: float) -> list[Effect]:
         """The listener has (again) begun to consume: ask everybody who is there."""
+        self._attendance.excuse(now)
         self._next_call = self._next_notify = now
         self._call_wait = FIRST_CALL_WAIT
         return self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: ask, forget, expire, dispatch again."""
-        effects: list[Effect] = []
-        self._found.clear()
-        self._ask(effects, now)
-        gone = self.directory.forget(now)
-        for peer in gone:
-            self._lost(peer, effects, now)
-        if gone:
-            self._lanes.note_offers(now)
-            self._count_crowd(effects)
-        self._run_timers(effects, now)
-        self._expire_unoffered(effects, now)
-        return effects + self._fill(now)
+        self._ask(now)
+        self._attendance.forget(now)
+        self._run_timers(now)
+        due = self._book.take_due(now)
+        self._expire_unoffered(now)
+        self._dispatching.fill(now)
+        if any(key.must_stop for key in due):
+            self._dispatching.refuse_limits(now)
+        self._book.post(now)
+        return self._book.take()
+
+    def leaving(self) -> list[Effect]:
+        """We are about to end: receipts that were still gathering leave at once."""
+        self._book.post(math.inf)
+        return self._book.take()
 
     def next_deadline(self) -> float:
         """When ``tick`` has something to do at the latest."""
         times = (
             self._timers.next,
+            self._book.later.next_due(),
+            self._book.throttle.next_wake(),
             self.directory.next_expiry(),
             self._lanes.next_expiry(),
+            self._receipts.next,
         )
         return min(self._next_call, self._next_notify, *(t for t in times if t is not None))
 
@@ -214,427 +274,109 @@ class Ledger:
         request = self._requests.get(uuid)
         return request.state if request else None
 
+    def can_stop(self, uuid: str) -> bool:
+        """False if it runs where nobody can end it: on a worker's threads, at a taskflow worker."""
+        request = self._requests.get(uuid)
+        running = (request.current or request.elder) if request else None
+        return running is None or not running.is_running or running.peer.can_stop
+
     # asking -----------------------------------------------------------------------------------
 
-    def _ask(self, effects: list[Effect], now: float) -> None:
+    def _ask(self, now: float) -> None:
         """Ask who is there: native workers all at once, taskflow's on each topic's queue.
 
         A call that nobody hears yet is gone, so the first follow each other quickly; what waits in
         a topic's queue is answered when somebody comes, so that one keeps taskflow's period.
         """
+        book = self._book
         if now >= self._next_call:
             self._next_call = now + self._call_wait
             self._call_wait = min(2 * self._call_wait, NOTIFY_PERIOD)
-            if (names := self._names.get("native")) is not None:
-                effects.append(self._question(names, names.to_everybody(names.call)))
+            if "native" in self._names:
+                book.out.append(Publish(book.letters.call()))
         if now >= self._next_notify:
             self._next_notify = now + NOTIFY_PERIOD
-            if (names := self._names.get("taskflow")) is not None:
-                effects += [self._question(names, names.to_topic(topic)) for topic in self._topics]
+            if "taskflow" in self._names:
+                book.out += [Publish(book.letters.notify(topic)) for topic in self._topics]
 
-    def _question(self, names: Names, address: Address) -> Effect:
-        header = None
-        if names.is_native:
-            header = Header(executor=self._executor, incarnation=INCARNATION, caps=envelope.CAPS)
-        around = Envelope(envelope.NOTIFY, reply_to=self._executor, header=header)
-        return Publish(Parcel(address, around, _QUESTION))
+    # waiting ----------------------------------------------------------------------------------
 
-    # answers ----------------------------------------------------------------------------------
-
-    def _answered(
-        self, answer: Answer, header: Header | None, effects: list[Effect], now: float
-    ) -> None:
-        dialect: Dialect = "native" if header else "taskflow"
-        if dialect not in self._names or answer.topic not in self._topics:
-            self.counts["answer_for_others"] += 1
-            return
-        peer, changed = self.directory.heard(answer.topic, answer.tasks, header, now)
-        if peer is None:
-            self.counts["incomplete_answer"] += 1
-            return
-        if changed:
-            self._lanes.note_offers(now)
-            self._count_crowd(effects)
-        effects += self._fill(now)
-
-    def _responded(
-        self, around: Envelope, response: Response, effects: list[Effect], now: float
-    ) -> bool:
-        """Whether it ended an attempt, so that its worker has room again."""
-        uuid = around.correlation_id or ""
-        request = self._requests.get(uuid)
-        if request is None:
-            self.counts["late_or_unknown"] += 1
-            return False
-        attempt = self._attempt_of(request, around.header, response)
-        if attempt is None:
-            self.counts["not_sent_there"] += 1
-            return False
-        if not attempt.peer.is_native:
-            self.directory.spoke(attempt.peer, now)
-            self._count_crowd(effects)
-        if attempt.number < request.base:
-            self.counts["fenced"] += 1
-            return False
-        if response.state == EVENT:
-            self._told(request, attempt, response, effects)
-            return False
-        if response.state not in (RUNNING, SUCCESS, FAILURE):
-            self.counts["illegal_transition"] += 1
-            return False
-        if attempt.progress.is_terminal:
-            # Given up too early: its worker lives after all. The work is done, so it is taken.
-            return self._late_end(request, attempt, response, around, effects, now)
-        try:
-            if response.state == SUCCESS:
-                attempt.progress.advance(RUNNING)  # a result implies that it ran
-            attempt.progress.advance(response.state)
-        except IllegalTransition:
-            self.counts["illegal_transition"] += 1
-            return False
-        if response.state == RUNNING:
-            return False
-        return self._ended(request, attempt, response, around, effects, now)
-
-    def _attempt_of(
-        self, request: Request, header: Header | None, response: Response
-    ) -> Attempt | None:
-        """The attempt it is about.
-
-        A worker that could not read a request cannot name its ticket: its refusal, a FAILURE
-        without a header, is about the attempt that has not been answered.
-        """
-        if header is not None:
-            return request.find(header.boot, header.tickets)
-        attempt = request.find(None, None)
-        if attempt is None and response.state == FAILURE and request.state == PENDING:
-            return request.current
-        return attempt
-
-    def _late_end(
-        self,
-        request: Request,
-        attempt: Attempt,
-        response: Response,
-        around: Envelope,
-        effects: list[Effect],
-        now: float,
-    ) -> bool:
-        if response.state == RUNNING:
-            self.counts["late_or_unknown"] += 1
-            return False
-        self.counts["late_but_first"] += 1
-        return self._ended(request, attempt, response, around, effects, now)
-
-    def _ended(
-        self,
-        request: Request,
-        attempt: Attempt,
-        response: Response,
-        around: Envelope,
-        effects: list[Effect],
-        now: float,
-    ) -> bool:
-        uuid = request.order.uuid
-        end = around.header.end if around.header else None
-        attempt.peer.open.pop(attempt.handle, None)
-        if response.state == FAILURE and end in ("crash", "stopped", "limit"):
-            if attempt is not request.attempts[-1]:
-                self.counts["fenced"] += 1
-                return True
-            if request.rounds < MAX_ATTEMPTS and not request.has_expired(now):
-                request.rounds += 1
-                request.base = attempt.number + 1
-                request.lost = 0
-                self._wait_again(request, now)
-                return True
-        self._close(request)
-        data = response.data
-        if response.state == FAILURE:
-            failure = data.get("result")
-            effects.append(Fail(uuid, failure, attempt.peer.name))
-        elif "result" in data:
-            effects.append(Succeed(uuid, data["result"]))
+    def _served(self, touched: Iterable[LaneKey], now: float) -> list[Effect]:
+        wake = self._book.throttle.next_wake()
+        if wake is not None and wake <= now:  # others may go as well, and perhaps before these
+            self._dispatching.fill(now)
         else:
-            # taskflow's schema lets a SUCCESS without a result through; its engine dies of it.
-            self.counts["result_missing"] += 1
-            effects.append(Fail(uuid, _no_result(), attempt.peer.name))
-        return True
-
-    def _told(
-        self, request: Request, attempt: Attempt, response: Response, effects: list[Effect]
-    ) -> None:
-        data = response.data
-        if "event_type" not in data:
-            self.counts["empty_event"] += 1
-            return
-        if attempt.progress.state == PENDING:
-            attempt.progress.advance(RUNNING)  # who says something runs
-        if request.order.wants_events:
-            effects.append(Tell(request.order.uuid, data["event_type"], data["details"]))
-
-    def _released(self, peer: Peer | None, release: Release, now: float) -> bool:
-        """Whether anything waits again. What a forgotten worker held waits already."""
-        again = False
-        for text, _ in release.items:
-            try:
-                tickets = parse_tickets(text)
-            except MessageRefused as refusal:
-                self.counts[refusal.reason] += 1
-                continue
-            for ticket in tickets:
-                attempt = peer.open.get(ticket) if peer is not None else None
-                if attempt is None:
-                    self.counts["release_of_unknown"] += 1
-                elif attempt.progress.state != PENDING:
-                    self.counts["illegal_transition"] += 1
-                else:
-                    self._give_up(self._requests[attempt.uuid], attempt, now)
-                    again = True
-        return again
-
-    def _refused(self, refused: Refused, effects: list[Effect]) -> None:
-        """A reply that is no message.
-
-        If it is about a request of ours that its peer cannot answer better, the request ends with
-        what was found: nothing is left hanging by a bad answer.
-        """
-        request = self._requests.get(refused.correlation_id or "")
-        if request is None or refused.kind != envelope.RESPONSE:
-            return
-        current = request.current
-        if current is None or (current.ticket is not None and current.progress.state == PENDING):
-            return  # it waits, or its start-by will have it wait again
-        self._close(request)
-        failure = from_text(
-            ("protocol.errors.MessageRefused", "Exception"),
-            f"the worker's answer was refused ({refused.reason}): {refused.detail}",
-        )
-        effects.append(Fail(request.order.uuid, failure, current.peer.name))
-
-    # waiting and dispatching ------------------------------------------------------------------
-
-    def _fill(self, now: float) -> list[Effect]:
-        """Use the credit there is, one lane after the other in turn."""
-        effects: list[Effect] = []
-        for key in self._lanes.occupied():
-            if self._serve(key, effects, now):
-                self._lanes.had_turn(key)
-        return effects
-
-    def _serve(self, key: LaneKey, effects: list[Effect], now: float) -> bool:
-        """Dispatch from one lane while somebody takes it; whether anything was."""
-        lane = self._lanes.lane(key)
-        served = False
-        while lane.waiting:
-            request = lane.first
-            if request.has_expired(now):  # its timer has not run yet
-                self._expire(request, effects, now)
-                continue
-            chosen = self.directory.choose(key.task, key.topics, named_only=key.named_only)
-            if chosen is None:
-                break
-            self._lanes.leave(request)
-            effects.append(self._dispatch(request, *chosen, now))
-            served = True
-        return served
-
-    def _dispatch(self, request: Request, peer: Peer, topic: str, now: float) -> Effect:
-        order = request.order
-        number = request.attempts[-1].number + 1 if request.attempts else 1
-        left = START_WINDOW if request.deadline is None else max(0.0, request.deadline - now)
-        window = min(left, START_WINDOW)
-        native = peer.is_native
-        ticket = peer.next_ticket(INCARNATION) if native else None
-        attempt = Attempt(order.uuid, number, peer, ticket, sent=now, window=window)
-        attempt.progress.advance(PENDING)
-        request.add(attempt)
-        peer.open[attempt.handle] = attempt
-        names = self._names[peer.dialect]
-        if native:
-            header = Header(
-                executor=self._executor,
-                incarnation=INCARNATION,
-                boot=peer.key,
-                tickets=str(ticket),
-                start_by=peer.start_by(now, window),
-                attempt=number if number > 1 else None,
-                base=request.base if request.base > 1 else None,
-                mode="alo",
-            )
-            address = names.to_inbox(peer.inbox or inbox_key(topic, peer.key))
-            self._timers.set(_start_by_passed(now, window), order.uuid, number)
-        else:
-            header = None
-            address = names.to_topic(topic)
-            if request.deadline is None:  # taskflow's meaning, from the moment it is taskflow's
-                request.deadline = now + REQUEST_TIMEOUT
-                self._timers.set(request.deadline, order.uuid)
-        around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
-        return Dispatch(order.uuid, number, Parcel(address, around, order.body))
-
-    def _wait_again(self, request: Request, now: float) -> None:
-        """To the front of its lane: it has waited already."""
-        self._lanes.enter(request, now, in_front=True)
-        if request.deadline is not None:  # its timer may have run while a worker had it
-            self._timers.set(request.deadline, request.order.uuid)
-
-    def _give_up(self, request: Request, attempt: Attempt, now: float) -> None:
-        """This attempt will not answer: end it and have the request wait for the next."""
-        attempt.progress.advance(FAILURE)
-        attempt.peer.open.pop(attempt.handle, None)
-        self._wait_again(request, now)
-
-    def _lost(self, peer: Peer, effects: list[Effect], now: float) -> None:
-        """A peer fell silent. taskflow's are not sent again: they would run it twice by design."""
-        for attempt in list(peer.open.values()):
-            request = self._requests[attempt.uuid]
-            runs = attempt.progress.state == RUNNING
-            if not peer.is_native:
-                if runs:
-                    self._timers.set(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
-                continue
-            request.lost += 1
-            if request.has_expired(now) and not runs:
-                self._expire(request, effects, now)
-            elif request.has_expired(now) or request.lost >= MAX_ATTEMPTS:
-                self._give_up_for_lost(request, attempt, effects, now)
-            else:
-                self._give_up(request, attempt, now)
-
-    def _give_up_for_lost(
-        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
-    ) -> None:
-        order, peer = request.order, attempt.peer
-        self._close(request)
-        if not peer.is_native:
-            then = "a taskflow worker is not sent the same again"
-        elif request.lost < MAX_ATTEMPTS:
-            then = "its timeout leaves no time to start it again"
-        else:
-            then = f"it is the attempt number {request.lost} that ends like this"
-        error = WorkerLost(
-            f"request {order.uuid} ({order.task}) was sent to {peer.name} and is lost in "
-            f"{attempt.progress.state}: nothing was heard from there for {now - peer.heard:.1f} s; "
-            f"{then}; look in the worker's own log for what ended it, then submit again",
-            request_uuid=order.uuid,
-        )
-        effects.append(GiveUp(order.uuid, error))
-
-    def _close(self, request: Request) -> None:
-        """It is over: nothing here knows it any more."""
-        uuid = request.order.uuid
-        del self._requests[uuid]
-        for attempt in request.attempts:
-            attempt.peer.open.pop(attempt.handle, None)
-        self._lanes.leave(request)
+            for key in in_turn(touched):
+                self._dispatching.serve(key, now)
+        if any(key.must_stop for key in touched):
+            self._dispatching.refuse_limits(now)
+        return self._book.take()
 
     # time -------------------------------------------------------------------------------------
 
-    def _run_timers(self, effects: list[Effect], now: float) -> None:
-        for uuid, number in self._timers.take_due(now):
+    def _run_timers(self, now: float) -> None:
+        for uuid, about in self._timers.take_due(now):
             request = self._requests.get(uuid)
             if request is None:
                 continue
-            current = request.current
-            if number == 0:
-                # Sent to a native worker: it is its start-by, never later than this, that decides.
-                native = current is not None and current.ticket is not None
-                if request.state != RUNNING and not native:
-                    self._expire(request, effects, now)
-            elif current is not None and current.number == number:
-                if request.state == PENDING:
-                    self._start_by_passed(request, current, effects, now)
-                elif not current.peer.is_native:
-                    self._silent(request, current, effects, now)
+            if about == EXPIRY:
+                if request.phase == "OPEN" and request.has_expired(now):
+                    self._book.expire(request, now)
+            elif about == CANCEL:
+                self._book.tell_again(request, now)
+            else:
+                attempt = next((a for a in request.attempts if a.number == about), None)
+                if attempt is not None and attempt.peer.is_native:
+                    self._start_by_passed(request, attempt, now)
+                elif attempt is not None and attempt.is_running:
+                    self._silent(request, attempt, now)
 
-    def _start_by_passed(
-        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
-    ) -> None:
-        """Its worker can no longer start it, and has not said that it did."""
-        if request.has_expired(now):
-            self._expire(request, effects, now)
-        elif start_by_has_passed(attempt.sent, attempt.window, now):
+    def _start_by_passed(self, request: Request, attempt: Attempt, now: float) -> None:
+        """No clock of ours proves anything of what is waited for: its worker has to say so.
+
+        But one that knows no digests never will; nor one that is there in name alone, and has not
+        answered anything yet: it had a lease more for it. (What may start once at most stays there
+        all the same: there is no other proof.)
+        """
+        if now < attempt.closes:  # at the same boot, something later was sent
+            self._timers.set(attempt.closes, attempt.uuid, attempt.number)
+            return
+        if attempt.pass_start_by(is_newest=attempt is request.newest):
+            self._book.settle(request, now)
+        elif attempt is request.current and not attempt.is_running:
+            if attempt.peer.understands(HELD):
+                until = attempt.closes + attempt.peer.expiry
+                if attempt.peer.is_proven or request.order.mode == "amo":
+                    return
+                if now < until:
+                    self._timers.set(until, attempt.uuid, attempt.number)
+                    return
             self.counts["start_by_passed"] += 1
-            self._give_up(request, attempt, now)
-        else:  # woken a rounding error too early
-            self._timers.set(now + 0.001, attempt.uuid, attempt.number)
+            attempt.peer.drop(attempt)
+            attempt.peer.has_failed = True
+            attempt.give_up(boot_is_gone=True)
+            self._book.is_over(attempt, "lost")
+            word: Word = "lost" if request.order.mode == "amo" else "never"
+            self._book.next(request, attempt, word, now)
 
-    def _silent(
-        self, request: Request, attempt: Attempt, effects: list[Effect], now: float
-    ) -> None:
+    def _silent(self, request: Request, attempt: Attempt, now: float) -> None:
         """It runs on a taskflow topic that had fallen silent; perhaps it has spoken since."""
         until = attempt.peer.heard + TASKFLOW_SILENCE
         if now < until:
             self._timers.set(until, attempt.uuid, attempt.number)
         else:
-            self._give_up_for_lost(request, attempt, effects, now)
+            error = words.worker_lost(request, attempt, now)
+            self._book.resolve(request, Error(error), now)
 
-    def _expire(self, request: Request, effects: list[Effect], now: float) -> None:
-        order = request.order
-        state = request.state
-        current = request.current
-        self._close(request)
-        age = now - request.submitted
-        if current is not None:
-            found = (
-                f"it was sent to {current.peer.name} {now - current.sent:.1f} s ago, which has not "
-                "said that it started"
-            )
-            if not current.peer.is_native:
-                found += " and, being a taskflow worker, may still run it"
-            found += "; give it a longer timeout, or start more workers"
-        else:
-            if self._hopeless is not None:
-                text = f"request {order.uuid} ({order.task}) cannot run: {self._hopeless}"
-                effects.append(GiveUp(order.uuid, TasksUnloadable(text)))
-                return
-            found = self._what_is_found(request, now)
-        text = (
-            f"request {order.uuid} ({order.task}) expired after {age:.1f} s in {state}, "
-            f"on topics {list(order.topics)}: {found}"
-        )
-        error = RequestTimeout(text, request_uuid=order.uuid, state=state)
-        effects.append(GiveUp(order.uuid, error))
-
-    def _what_is_found(self, request: Request, now: float) -> str:
-        """In words; once for all of a lane, because looking for near names is slow."""
-        key = key_of(request)
-        found = self._found.get(key)
-        if found is None:
-            found = self.directory.describe(key.task, key.topics, now, named_only=key.named_only)
-            self._found[key] = found
-        return found
-
-    def _expire_unoffered(self, effects: list[Effect], now: float) -> None:
+    def _expire_unoffered(self, now: float) -> None:
         for lane in self._lanes.overdue(now):
-            if self._hopeless is None and self._private_are_busy():
+            if self._book.hopeless is None and self._private_are_busy():
                 lane.unoffered_since = now  # they learn what more to offer between two tasks
                 continue
             while self._lanes.is_overdue(lane, now):
-                self._expire(lane.first, effects, now)
+                self._book.expire(lane.first, now)
 
     def _private_are_busy(self) -> bool:
         """Whether there are private workers, and each is at work."""
         own = [peer for peer in self.directory if self._private in peer.topics]
         return bool(own) and all(len(peer.open) >= (peer.slots or 1) for peer in own)
-
-    def _count_crowd(self, effects: list[Effect]) -> None:
-        if len(self.directory) != self._crowd:
-            self._crowd = len(self.directory)
-            effects.append(Crowd(self._crowd))
-
-
-_QUESTION: Final = messages.encode(messages.Question())
-
-
-def _start_by_passed(sent: float, window: float) -> float:
-    """The earliest moment at which ``start_by_has_passed`` says so, near enough."""
-    return sent + window * 1.01 + 0.101
-
-
-def _no_result() -> dict[str, object]:
-    return from_text(
-        ("protocol.errors.MessageRefused", "Exception"),
-        "the worker said SUCCESS without a result",
-    )

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from protocol.errors import SignatureMismatch, UnnameableTask
-from protocol.task import location_of, options_of, wire_name
+from protocol.task import TaskOptions, location_of, options_of, wire_name
 from protocol.values import Json
 
 _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -27,7 +27,8 @@ class Callee:
 
     #: The task's wire name.
     name: str
-    version: tuple[int, ...]
+    #: What ``@task`` recorded of it.
+    options: TaskOptions
     #: ``MODULE:NAME``, by which a worker can be told to offer it.
     spec: str
     #: None where the worker alone can tell: builtins without one, and task classes.
@@ -72,7 +73,7 @@ def _describe(function: Callable[..., Any]) -> Callee:
         signature = None if is_task_class else inspect.signature(function)
     except (TypeError, ValueError):
         signature = None
-    return Callee(name, options_of(function).version, f"{module}:{path}", signature)
+    return Callee(name, options_of(function), f"{module}:{path}", signature)
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_describe)

@@ -8,6 +8,7 @@ that says by its exit code that it cannot work is not, and the executor is told.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -20,7 +21,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from bus.wire import BrokerUrl
 from bus.wire.backoff import Backoff
+from bus.wire.guard import Guard
 
 logger = logging.getLogger("taskline.executor.private")
 
@@ -107,6 +110,11 @@ class PrivateWorkers:
                 worker.end(until)
             self._workers = []
 
+    def forked(self) -> None:
+        """In a forked child: they are the parent's. Not even their input is held open by us."""
+        for worker in self._workers:
+            worker.forked()
+
     def _spawn(self) -> _Worker:
         home = str(Path(__file__).resolve().parent.parent)
         name = next(self._names)
@@ -162,6 +170,44 @@ class PrivateWorkers:
         self._on_hopeless(f"the executor's private workers ended: {why}, see their output above")
 
 
+def hire(
+    count: int,
+    broker: BrokerUrl,
+    *,
+    exchange: str,
+    topic: str,
+    offers: Iterable[str],
+    name: str,
+    on_end: Callable[[str], None],
+    on_hopeless: Callable[[str], None],
+    guard: Guard | None = None,
+) -> PrivateWorkers:
+    """N workers of an executor at this broker, on a topic of its own; not started yet.
+
+    ``offers``: what they offer from the beginning. ``name`` is no other workers' while these live,
+    nor those of an earlier life of the executor: by it the end of a process is known.
+    """
+    options = [f"--transport-option={key}={value}" for key, value in broker.given.items()]
+    arguments = [
+        *offers,
+        "--tasks-from-stdin",
+        f"--exchange={exchange}",
+        f"--topic={topic}",
+        "--concurrency=1",
+        "--log-level=warning",
+        "--no-banner",
+        *options,
+    ]
+    # By environment, not by command line: a URL may hold a password.
+    environment = {"TASKLINE_URL": broker.url}
+    if guard is not None:  # where the keys are; what they are, each reads for itself
+        environment["TASKLINE_SIGNING_KEYS"] = str(guard.file.path)
+        environment["TASKLINE_REQUIRE_SIGNATURE"] = "yes" if guard.is_required else "no"
+    return PrivateWorkers(
+        count, arguments, environment, name=name, on_end=on_end, on_hopeless=on_hopeless
+    )
+
+
 class _Worker:
     """One of them. Its pipe never blocks us: a worker that still starts does not read yet."""
 
@@ -190,6 +236,12 @@ class _Worker:
     def close(self) -> None:
         """Close its standard input, by which it knows that it is over."""
         self._stdin.close()
+
+    def forked(self) -> None:
+        """In a forked child: close our copy of its input, and never wait for it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.close()
+        self.process.returncode = 0  # or its finalizer would ask for a child that is none of ours
 
     def end(self, until: float) -> None:
         """Wait for its end; after ``until``, on the monotonic clock, kill it."""

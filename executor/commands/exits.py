@@ -1,13 +1,15 @@
 """What the exit code of ``python -m executor`` says. Pure; scripts rely on it.
 
-====  ==================================================================================
-0     the task succeeded; the workers were listed; the demo went as it should
-1     the task failed in a worker; the demo did not go as it should
-2     the command cannot be understood, or asks for what cannot be
+====  =====================================================================================
+0     the task succeeded; workers were listed, a journal was read, dead letters were seen to;
+      the demo went as it should
+1     the task failed in a worker, or was ended there; the demo did not go as it should
+2     the command cannot be understood, or asks for what cannot be; there is no such journal, or
+      somebody else writes it; there is no such dead letter
 3     nobody answered in time: no worker offers it, none was free, or they fell silent
 4     the broker cannot be reached, or the way to it broke
 130   Ctrl-C
-====  ==================================================================================
+====  =====================================================================================
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from typing import Final
 
 from protocol.errors import (
     ConfigurationError,
+    JournalError,
+    RequestEnded,
     RequestTimeout,
     SubmitRefused,
     TasklineError,
+    UnknownRequest,
     WaitTimeout,
     WorkerLost,
 )
@@ -35,8 +40,10 @@ def exit_code(error: BaseException) -> int:
     """The code for what a call or its future raised."""
     if getattr(error, "remote", None) is not None:  # whatever it is, a task raised it
         return FAILED
-    if isinstance(error, (ConfigurationError, SubmitRefused)):
+    if isinstance(error, (ConfigurationError, JournalError, SubmitRefused, UnknownRequest)):
         return USAGE
     if isinstance(error, (RequestTimeout, WaitTimeout, WorkerLost)):
         return NO_ANSWER
+    if isinstance(error, RequestEnded):  # it ran, and came to nothing
+        return FAILED
     return BROKER if isinstance(error, TasklineError) else FAILED

@@ -69,6 +69,8 @@ def make_executor(options: argparse.Namespace) -> Executor:
         topics=topics_of(options),
         dialects=tuple(dict.fromkeys(options.dialect or ("native",))),
         transport_options=dict(options.transport_option or ()),
+        signing_keys=options.signing_keys,
+        require_signature=options.require_signature,
     )
 
 

@@ -25,7 +25,7 @@ from executor.commands.options import (
     parse,
     seconds,
 )
-from executor.engine import WorkerInfo
+from executor.workers import WorkerInfo
 from protocol.errors import WaitTimeout
 from protocol.values import Json, dumps
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bus.wire import listener
 from executor.cli import main
 from tests.samples import gate
 from worker.service import Worker
@@ -214,9 +215,11 @@ class TestCommands:
         assert "3 no answer in time" in out
         assert not words or f"example: taskline {words[0]}" in out
 
-    @pytest.mark.slow  # it is given its ten seconds to come up
-    def test_a_broker_that_is_not_there_is_4(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_broker_that_is_not_there_is_4(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Port 9 of this machine discards, if anything is there at all."""
+        monkeypatch.setattr(listener, "START_TIMEOUT", 0.5)
         assert main(["workers", "--url", "redis://:secret@127.0.0.1:9/0"]) == 4
         err = capsys.readouterr().err
         assert "127.0.0.1:9" in err

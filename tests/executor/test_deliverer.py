@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
-from executor.deliverer import Deliverer
+from executor.deliverer import MAX_TOLD, Deliverer
 
-DEADLINE = 10.0  # seconds
+DEADLINE = 30.0  # seconds
 
 
 @pytest.fixture
@@ -90,5 +90,77 @@ def test_a_call_is_held_no_longer_than_it_takes(deliverer: Deliverer) -> None:
     gone = threading.Event()
     weakref.finalize(call, gone.set)
     deliverer.deliver([call])
+    del call
+    assert gone.wait(DEADLINE)
+
+
+# -- what running tasks say
+
+
+def test_what_a_task_says_is_told_in_order_and_before_its_end(deliverer: Deliverer) -> None:
+    """And one after the other with what else is delivered."""
+    seen: list[object] = []
+    for n in range(100):
+        for said in range(3):
+            deliverer.tell(partial(seen.append, (n, said)))
+        deliverer.deliver([partial(seen.append, (n, "end"))])
+    delivered(deliverer)
+    for n in range(100):
+        mine = [what for request, what in seen if request == n]  # type: ignore[misc]
+        assert mine == [0, 1, 2, "end"]
+    assert deliverer.dropped == 0
+
+
+def test_what_is_said_is_told_although_nothing_ends(deliverer: Deliverer) -> None:
+    told = threading.Event()
+    deliverer.tell(told.set)
+    assert told.wait(DEADLINE)
+
+
+def test_of_what_a_slow_subscriber_was_not_told_the_latest_is_kept(deliverer: Deliverer) -> None:
+    """No end is dropped, and what was is counted."""
+    seen: list[int] = []
+    ends: list[int] = []
+    gate, busy = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        busy.set()
+        gate.wait(DEADLINE)
+
+    deliverer.tell(slow)
+    assert busy.wait(DEADLINE)
+    for n in range(MAX_TOLD + 500):
+        deliverer.tell(partial(seen.append, n))
+        if n % 100 == 0:
+            deliverer.deliver([partial(ends.append, n)])
+    assert deliverer.dropped == 500
+    gate.set()
+    delivered(deliverer)
+    assert seen == list(range(500, MAX_TOLD + 500))
+    assert ends == list(range(0, MAX_TOLD + 500, 100))
+    assert deliverer.dropped == 500
+
+
+def test_a_subscriber_that_raises_disturbs_nothing(
+    deliverer: Deliverer, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    def boom() -> None:
+        raise SystemExit("boom")
+
+    with caplog.at_level(logging.ERROR, "taskline.executor.deliverer"):
+        deliverer.tell(boom)
+        deliverer.tell(partial(seen.append, "told"))
+        delivered(deliverer)
+    assert seen == ["told"]
+    assert len(caplog.records) == 1
+
+
+def test_an_event_is_held_no_longer_than_it_takes(deliverer: Deliverer) -> None:
+    call = Callback()
+    gone = threading.Event()
+    weakref.finalize(call, gone.set)
+    deliverer.tell(call)
     del call
     assert gone.wait(DEADLINE)

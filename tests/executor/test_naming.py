@@ -101,8 +101,8 @@ def test_a_function_is_named_after_where_it_is_defined(function: Any, name: str,
 
 
 def test_a_version_travels_with_it() -> None:
-    assert naming.describe(named).version == (2, 1)
-    assert naming.describe(plain).version == (1, 0)
+    assert naming.describe(named).options.version == (2, 1)
+    assert naming.describe(plain).options.version == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,167 @@
+"""Workers come, go, and fall silent: what that means for what they hold of ours.
+
+Decided here: what an answer (NOTIFY) changes, what is given up when a worker is silent for a lease
+or has provably ended, and what the journal is told of workers. Who is known and who is forgotten,
+the directory decides. Keeper only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from executor.book import Book
+from executor.directory import Peer
+from executor.dispatching import Dispatching
+from executor.effects import Crowd, Record
+from executor.request import Attempt, Request
+from protocol.envelope import Header
+from protocol.events import WorkerGone, WorkerSeen
+from protocol.messages import Answer
+from protocol.timing import TASKFLOW_SILENCE
+from protocol.topology import Dialect
+
+
+class Attendance:
+    """Which workers are there."""
+
+    def __init__(
+        self,
+        book: Book,
+        dispatching: Dispatching,
+        dialects: Container[Dialect],
+        topics: tuple[str, ...],
+        keep: float,
+    ) -> None:
+        """``keep``: seconds of our silence after which workers drop what they hold for us."""
+        self._book = book
+        self._directory = book.directory
+        self._dispatching = dispatching
+        self._dialects = dialects
+        self._topics = topics
+        self._keep = keep
+        #: How many there were when that was last told.
+        self._crowd = 0
+        #: When anybody was last heard from.
+        self._heard: float | None = None
+
+    def excuse(self, now: float) -> None:
+        """We hear again: since anybody was last heard from, the silence was our own.
+
+        What was given up for it, and waits still, is waited for again where it was.
+        """
+        since, self._heard = self._heard, now
+        if since is None:
+            return
+        for peer in self._directory.excuse(since, now):
+            for attempt in list(peer.doubtful.values()):
+                request = self._book.requests[attempt.uuid]
+                if request.phase == "OPEN" and attempt is request.newest:
+                    self._book.take_back(request, attempt, now)
+
+    def forget(self, now: float) -> None:
+        """Those silent for too long are not waited for any more."""
+        for peer in self._directory.forget(now):
+            self._lost(peer, now)
+            self._left(peer, now)
+
+    def ended(self, worker: str, now: float) -> None:
+        """The process of the native worker of this name has ended."""
+        for peer in self._directory.named(worker):
+            self._bury(peer, now)
+
+    def touch(self, header: Header | None, now: float) -> None:
+        """Any message from a native worker is a beat.
+
+        After a silence of ``keep`` it is news from a stranger: it has dropped what it held for us.
+        (Not heard of before now, because we did not run, or had nothing to ask for it.)
+        """
+        self._heard = now
+        if header is None or header.boot is None:
+            return
+        peer = self._directory.native(header.boot)
+        if peer is not None and now - peer.heard >= self._keep:
+            self._lost(peer, now)
+        self._directory.touch(header, now)
+
+    def answered(self, answer: Answer, header: Header | None, now: float) -> None:
+        """NOTIFY: here, on this topic, with these tasks; perhaps in place of one that has ended."""
+        dialect: Dialect = "native" if header else "taskflow"
+        if dialect not in self._dialects or answer.topic not in self._topics:
+            self._book.counts["answer_for_others"] += 1
+            return
+        if not self._directory.has_room(answer.topic, answer.tasks, header):
+            self._book.counts["too_many_workers"] += 1
+            return
+        peer, changed = self._directory.heard(answer.topic, answer.tasks, header, now)
+        if peer is None:
+            self._book.counts["incomplete_answer"] += 1
+            return
+        if header is not None and header.replaces is not None and header.replaces != peer.key:
+            before = self._directory.find(header.replaces)
+            if before is not None and not before.is_dead:
+                self._bury(before, now)
+        if not peer.topics:
+            self._left(peer, now)
+        elif changed:
+            self._came(peer, now)
+
+    def _came(self, peer: Peer, now: float) -> None:
+        """It is there, or offers something else than before."""
+        noted = (sorted(peer.topics), peer.slots)
+        if noted != peer.noted:
+            peer.noted = noted
+            boot = peer.key if peer.is_native else None
+            seen = WorkerSeen(peer.name, peer.dialect, boot, *noted)
+            self._book.out.append(Record(seen))
+        self._note_offers(now)
+
+    def _left(self, peer: Peer, now: float) -> None:
+        """It is not there any more."""
+        if peer.noted is not None:
+            peer.noted = None
+            gone = WorkerGone(peer.name, peer.key if peer.is_native else None)
+            self._book.out.append(Record(gone))
+        self._note_offers(now)
+
+    def _note_offers(self, now: float) -> None:
+        self._book.lanes.note_offers(now)
+        self._dispatching.refuse_limits(now)
+        if len(self._directory) != self._crowd:
+            self._crowd = len(self._directory)
+            self._book.out.append(Crowd(self._crowd))
+
+    def _bury(self, peer: Peer, now: float) -> None:
+        """Its process has provably ended: what it had not started, it never will."""
+        self._directory.bury(peer)
+        self._lost(peer, now)
+        self._left(peer, now)
+
+    def _lost(self, peer: Peer, now: float) -> None:
+        """A peer fell silent, or ended. taskflow's are not sent again: they would run it twice."""
+        for attempt in peer.attempts:
+            request = self._book.requests.get(attempt.uuid)
+            if request is None:  # ended just now, by another attempt here
+                continue
+            if peer.is_native:
+                self._give_up(request, attempt, now)
+            elif attempt.is_running:
+                self._book.timers.set(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
+
+    def _give_up(self, request: Request, attempt: Attempt, now: float) -> None:
+        was_waited_for = attempt is request.current
+        was_waited_for_again = not was_waited_for and attempt is request.elder
+        attempt.give_up(boot_is_gone=attempt.peer.is_dead)
+        attempt.peer.has_failed = True
+        attempt.peer.doubt(attempt)
+        if attempt.peer.is_dead:
+            attempt.peer.drop(attempt)
+        if was_waited_for:
+            if attempt.startable:
+                self._book.timers.set(attempt.closes, attempt.uuid, attempt.number)
+            self._book.is_over(attempt, "lost")
+            self._book.next(request, attempt, "lost", now)
+        elif was_waited_for_again:
+            self._book.is_over(attempt, "lost")
+            self._book.superseded(request, attempt, "lost", now, {})
+        else:
+            self._book.settle(request, now)
