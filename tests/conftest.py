@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import protocol
-from tests import brokers
-from tests.processes import importable_tests
+from tests import brokers, processes
 
 _numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the developer's own settings of Taskline out of the tests."""
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith("TASKLINE_") and not name.startswith(("TASKLINE_TEST_", "TASKLINE_REQ")):
             del os.environ[name]
@@ -84,8 +87,26 @@ def exchange() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def task_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder from which workers' own processes import ``tests…``; on our own path as well."""
-    with importable_tests(tmp_path_factory.mktemp("importable")) as folder:
+    with processes.importable_tests(tmp_path_factory.mktemp("importable")) as folder:
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folders_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What Taskline keeps for its user (locks of names, the default broker) is not the tester's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Whatever the tests have started ends with them, or the last of them fails."""
+    with processes.marked() as mark:
+        yield
+    left = processes.left(mark)
+    assert not left, "processes of these tests still ran, and were killed:\n" + "\n".join(left)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -126,6 +128,52 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+#: In the environment of every process that is started by the tests, or by one of those.
+_MARK: Final = "RUN_OF_TESTS"
+
+
+@contextlib.contextmanager
+def marked() -> Iterator[str]:
+    """Mark whatever is started in the block, for :func:`left` to know it, whoever its parent is."""
+    mark = f"{_MARK}={secrets.token_hex(8)}"
+    before = os.environ.get(_MARK)
+    os.environ[_MARK] = mark.partition("=")[2]
+    try:
+        yield mark
+    finally:
+        if before is None:
+            del os.environ[_MARK]
+        else:
+            os.environ[_MARK] = before
+
+
+def left(mark: str, timeout: float = DEADLINE) -> list[str]:
+    """The marked processes that have not ended ``timeout`` seconds from now; they are killed.
+
+    One line each: its number and its command. Empty where there is no ``/proc``.
+    """
+    until = time.monotonic() + timeout
+    pause = threading.Event()
+    while (found := _marked_with(mark)) and time.monotonic() < until:
+        pause.wait(0.05)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return [f"{pid}: {command}" for pid, command in found.items()]
+
+
+def _marked_with(mark: str) -> dict[int, str]:
+    """``{process: its command}``, less Erlang's own daemon, which outlives whoever asks for it."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if not words[0].endswith(b"epmd") or b"-daemon" not in words:
+                    found[int(process.name)] = b" ".join(words).decode(errors="replace").strip()
+    return found
 
 
 @contextlib.contextmanager

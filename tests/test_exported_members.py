@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ["protocol", "bus.wire", "worker", "executor"]
+PACKAGES = ["protocol", "bus.news", "bus.wire", "bus.wire.testing", "worker", "executor"]
 FLOORS = {package.split(".")[0] for package in PACKAGES}
 
 

@@ -12,16 +12,18 @@ from protocol.errors import ConfigurationError, TasksUnloadable
 from protocol.failure import from_exception
 from tests.samples.inbox import Inbox, work
 from worker.pool import KINDS, make_pool
-from worker.work import Ended, Offers, Pool, Started, TaskEvent
+from worker.work import Ended, Offers, Pool, PoolEnded, Report, Started, TaskEvent
 
 TASKS = "tests.samples.tasks"
 FLOW = "tests.samples.flow_tasks"
+LIMITED = "tests.samples.limited"
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def running(request: pytest.FixtureRequest) -> Iterator[tuple[Pool, Inbox]]:
     """A pool of two slots with the samples on offer, for all tests that leave it as it is."""
-    pool, inbox = make_pool(request.param, [TASKS, FLOW, "builtins:pow"], 2), Inbox()
+    specs = [TASKS, FLOW, LIMITED, "builtins:pow"]
+    pool, inbox = make_pool(request.param, specs, 2), Inbox()
     pool.start(inbox)
     yield pool, inbox
     pool.stop()
@@ -295,6 +297,31 @@ def test_as_many_works_run_at_once_as_there_are_slots(running: Any, tmp_path: Pa
     assert inbox.ended(first).result == inbox.ended(second).result == "found"
 
 
+# -- limits
+
+
+def test_a_pool_says_whether_it_can_end_a_task_that_runs(running: Any) -> None:
+    pool, _ = running
+    assert pool.can_stop is (pool.kind == "processes")
+
+
+@pytest.mark.parametrize("task", [f"{LIMITED}.both", f"{LIMITED}.Hard", "limited.softly"])
+def test_a_work_that_ends_within_its_limits_is_as_any_other(running: Any, task: str) -> None:
+    assert result(running, task, time_limit=50, soft_time_limit=40.5) == "in time"
+
+
+def test_an_end_asked_for_is_told_only_where_it_can_be_had(running: Any, tmp_path: Path) -> None:
+    pool, inbox = running
+    key = next(_keys)
+    inbox.reports.clear()
+    pool.run(work(key, f"{TASKS}.wait_for_file", str(tmp_path / "go")))
+    inbox.wait(lambda reports: Started(key) in reports)
+    pool.end(key)
+    if not pool.can_stop:
+        (tmp_path / "go").touch()
+    assert inbox.ended(key).end == ("stopped" if pool.can_stop else "done")
+
+
 # -- what is offered
 
 
@@ -306,6 +333,25 @@ def test_start_returns_what_is_offered(kind: str) -> None:
         assert offers["renamed"].version == (2, 1)
         assert {f"{TASKS}.{name}" for name in ("Twice", "cached", "add_slowly")} <= set(offers)
         assert not {f"{TASKS}.{name}" for name in ("join", "_private", "NoTask")} & set(offers)
+    finally:
+        pool.stop()
+
+
+def test_offers_say_which_limits_their_tasks_have(kind: str) -> None:
+    pool, inbox = make_pool(kind, [LIMITED], 1), Inbox()
+    try:
+        limits = {
+            offer.name.rpartition(".")[2]: (offer.time_limit, offer.soft_time_limit)
+            for offer in pool.start(inbox)
+        }
+        assert limits == {
+            "both": (60.0, 50.0),
+            "Hard": (60, None),
+            "softly": (None, 50.0),
+            "free": (None, None),
+        }
+        pool.offer(f"{TASKS}:add")
+        assert {offer.time_limit for offer in inbox.first(Offers).tasks} == {60, None}
     finally:
         pool.stop()
 
@@ -364,6 +410,38 @@ def test_a_work_after_the_stop_is_ignored(kind: str) -> None:
     pool.start(inbox)
     pool.stop()
     pool.run(work(1, f"{TASKS}.add", 1))
+
+
+def test_a_fault_of_the_pool_ends_what_is_open_and_the_pool_and_is_told(
+    kind: str, tmp_path: Path
+) -> None:
+    inbox, faults = Inbox(), iter([ZeroDivisionError("a fault of the worker's own")])
+
+    def faulty_inbox(reports: list[Report]) -> None:
+        if any(isinstance(report, Ended) for report in reports):
+            for fault in faults:
+                raise fault
+        inbox(reports)
+
+    pool = make_pool(kind, [TASKS], 2)
+    pool.start(faulty_inbox)
+    try:
+        pool.run(work(1, f"{TASKS}.wait_for_file", str(tmp_path / "go")))
+        inbox.wait(lambda reports: Started(1) in reports)
+        pool.run(work(2, f"{TASKS}.add", 1))
+        assert "a fault of the worker's own" in inbox.first(PoolEnded).reason
+        assert inbox.ended(1).end == "crash"
+        assert inbox.ended(2)
+        assert isinstance(inbox.reports[-1], PoolEnded)
+        pool.run(work(3, f"{TASKS}.add", 1))
+        refused = inbox.ended(3)
+        assert refused.end == "crash"
+        assert refused.failure is not None
+        assert "a fault of the worker's own" in refused.failure["exception_str"]
+    finally:
+        (tmp_path / "go").touch()
+        pool.stop()
+    assert sum(isinstance(report, Ended) for report in inbox.of(1)) == 1
 
 
 def test_a_kind_there_is_not_is_refused_by_name() -> None:

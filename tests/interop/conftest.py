@@ -19,6 +19,7 @@ from tests.interop.strangers import Stranger
 
 BROKERS = [
     "memory",
+    "filesystem",
     pytest.param("redis", marks=pytest.mark.redis),
     pytest.param("amqp", marks=pytest.mark.rabbitmq),
 ]
@@ -27,6 +28,7 @@ BROKERS = [
 GROUNDS = [
     pytest.param(("memory", "threads"), id="memory-threads"),
     pytest.param(("memory", "processes"), id="memory-processes"),
+    pytest.param(("filesystem", "processes"), id="filesystem-processes"),
     pytest.param(("redis", "processes"), id="redis-processes", marks=pytest.mark.redis),
     pytest.param(("amqp", "processes"), id="amqp-processes", marks=pytest.mark.rabbitmq),
 ]

@@ -18,7 +18,7 @@ from taskflow.engines.worker_based import dispatcher, protocol, proxy
 from tests.interop.ground import Ground
 
 #: Seconds a worker has for its last answer to anything asked here.
-DEADLINE: Final = 15.0
+DEADLINE: Final = 45.0
 
 Answer = tuple[str, dict[str, Any]]
 

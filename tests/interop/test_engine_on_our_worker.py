@@ -1,4 +1,4 @@
-"""An unmodified taskflow engine runs its flows on our worker, over memory, Redis and RabbitMQ.
+"""An unmodified taskflow engine runs its flows on our worker, on every broker they share.
 
 The engine, the flows, the retries and the notifications are taskflow's own; of ours there is only
 ``python -m worker --dialect taskflow`` (over memory: ``Worker(dialect="taskflow")``).
@@ -435,7 +435,7 @@ def test_answers_are_exactly_what_taskflow_reads(runner: Runner, stranger: Stran
 @ONLY_OURS
 def test_notify_is_answered_while_every_slot_is_busy(ground: Ground, tmp_path: Path) -> None:
     """A worker of one slot, and that one taken: asked, it says at once what it offers."""
-    alone = Ground(ground.broker, ground.pool)
+    alone = Ground(ground.broker, ground.pool).demand()
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with worker_running(alone, concurrency=1), Stranger(alone) as asking:

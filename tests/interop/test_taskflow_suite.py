@@ -38,7 +38,7 @@ from tests.interop.peers import worker_running
 #: What the suite's flows are made of.
 SUITE_TASKS = "taskflow.tests.utils"
 
-DEADLINE = 30  # seconds for each test, by an alarm in the main thread
+DEADLINE = 90  # seconds for each test, by an alarm in the main thread
 
 
 class _Running:
@@ -125,6 +125,22 @@ class TestPipelineOverMemory(PipelineTests):
 
     __test__ = True
     ground = Ground("memory", "threads")
+
+
+@pytest.mark.slow
+class TestEngineOverFilesystem(EngineTests):
+    """In a folder, our worker as a process of its own with its tasks in others."""
+
+    __test__ = True
+    ground = Ground("filesystem", "processes")
+
+
+@pytest.mark.slow
+class TestPipelineOverFilesystem(PipelineTests):
+    """In a folder, our worker as a process of its own with its tasks in others."""
+
+    __test__ = True
+    ground = Ground("filesystem", "processes")
 
 
 @pytest.mark.slow

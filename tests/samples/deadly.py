@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -67,6 +68,18 @@ def in_a_pool() -> list[int]:
     """Use multiprocessing as anybody would."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return pool.map(abs, [-1, -2])
+
+
+def end_children_early(count: int) -> list[int]:
+    """Fork, and end each child before it has come to itself; how they ended."""
+    ends = set()
+    for _ in range(count):
+        child = os.fork()
+        if not child:
+            time.sleep(FOR_EVER)
+        os.kill(child, signal.SIGTERM)
+        ends.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    return sorted(ends)
 
 
 def noise() -> list[Any]:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from worker.work import Ended, Offers, Report, TaskEvent, Work
+from worker.work import Ended, Offers, PoolEnded, Report, TaskEvent, Work
 
 DEADLINE = 20.0  # seconds; on a busy machine a host takes its time
 
-_Report = TypeVar("_Report", Ended, Offers, TaskEvent)
+_Report = TypeVar("_Report", Ended, Offers, PoolEnded, TaskEvent)
 
 
 class Inbox:

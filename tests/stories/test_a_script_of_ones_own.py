@@ -303,7 +303,7 @@ def test_a_forked_child_ends_without_touching_the_workers(desk: Desk) -> None:
     """It has the executor's memory and none of its threads."""
     desk.write(
         script="""
-            import os, sys, time
+            import os, sys
             from executor import Executor
             if __name__ == "__main__":
                 with Executor(URL, workers=2) as pool:
@@ -311,13 +311,12 @@ def test_a_forked_child_ends_without_touching_the_workers(desk: Desk) -> None:
                     child = os.fork()
                     if child == 0:
                         sys.exit(0)
-                    began = time.monotonic()
                     _, status = os.waitpid(child, 0)
-                    print(status, time.monotonic() - began < 3, pool.submit(abs, -2).result())
+                    print(status, pool.submit(abs, -2).result())
             """
     )
     ran = desk.run("script.py")
-    assert (ran.out.split(), ran.code) == (["1", "0", "True", "2"], 0), ran.err
+    assert (ran.out.split(), ran.code) == (["1", "0", "2"], 0), ran.err
 
 
 def test_a_function_that_only_the_script_has_is_told_so_within_seconds(desk: Desk) -> None:

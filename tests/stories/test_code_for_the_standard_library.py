@@ -11,6 +11,7 @@ import concurrent.futures
 import functools
 import math
 import operator
+import os
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from protocol.errors import (
     UnnameableTask,
     ValueRefused,
 )
+from tests.processes import wait_until
 
 DEADLINE = 30.0  # seconds
 
@@ -37,6 +39,33 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[concurrent.future
     path: Path = tmp_path_factory.mktemp("broker")
     with Executor(f"local://{path}/broker", workers=2) as executor:
         yield executor
+
+
+class Gate:
+    """``os.open(*gate.words)`` returns when it has been opened, in whichever process."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.words = (str(path), os.O_RDONLY)
+        self._descriptor: int | None = None
+
+    def open(self) -> None:
+        """From now on nobody waits; twice is fine."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self.words[0], os.O_RDWR)
+
+    def close(self) -> None:
+        self.open()
+        assert self._descriptor is not None
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """For a call that is slow until the test says otherwise."""
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.close()
 
 
 def test_it_is_an_executor(pool: concurrent.futures.Executor) -> None:
@@ -96,16 +125,17 @@ def test_wait_and_as_completed_take_our_futures(pool: concurrent.futures.Executo
     assert sorted(future.result() for future in again) == list(range(20))
 
 
-def test_wait_returns_at_the_first_exception(pool: concurrent.futures.Executor) -> None:
+def test_wait_returns_at_the_first_exception(pool: concurrent.futures.Executor, gate: Gate) -> None:
     """``FIRST_EXCEPTION`` does not wait for the rest."""
-    slow = pool.submit(time.sleep, 1.5)
+    slow = pool.submit(os.open, *gate.words)
     bad = pool.submit(operator.truediv, 1, 0)
     done, not_done = concurrent.futures.wait(
         [slow, bad], timeout=DEADLINE, return_when=concurrent.futures.FIRST_EXCEPTION
     )
     assert bad in done
     assert slow in not_done
-    slow.result(DEADLINE)
+    gate.open()
+    assert slow.result(DEADLINE) > 0
 
 
 def test_callbacks_are_called_once_each_with_the_future(pool: concurrent.futures.Executor) -> None:
@@ -239,10 +269,10 @@ def test_a_thousand_small_calls(pool: concurrent.futures.Executor) -> None:
 
 
 def test_wait_gives_up_after_its_timeout_and_says_what_is_done(
-    pool: concurrent.futures.Executor,
+    pool: concurrent.futures.Executor, gate: Gate
 ) -> None:
     """``FIRST_COMPLETED`` returns with the first."""
-    quick, slow = pool.submit(abs, -1), pool.submit(time.sleep, 1)
+    quick, slow = pool.submit(abs, -1), pool.submit(os.open, *gate.words)
     done, not_done = concurrent.futures.wait(
         [quick, slow], timeout=DEADLINE, return_when=concurrent.futures.FIRST_COMPLETED
     )
@@ -254,7 +284,8 @@ def test_wait_gives_up_after_its_timeout_and_says_what_is_done(
         slow.exception(timeout=0.01)
     with pytest.raises(concurrent.futures.TimeoutError):
         list(concurrent.futures.as_completed([quick, slow], timeout=0.01))
-    assert slow.result(DEADLINE) is None
+    gate.open()
+    assert slow.result(DEADLINE) > 0
     assert slow.exception() is None
 
 
@@ -264,15 +295,14 @@ def test_as_completed_gives_each_future_once(pool: concurrent.futures.Executor) 
     assert list(concurrent.futures.as_completed([future] * 5, timeout=DEADLINE)) == [future]
 
 
-def test_what_runs_cannot_be_cancelled(pool: concurrent.futures.Executor) -> None:
+def test_what_runs_cannot_be_cancelled(pool: concurrent.futures.Executor, gate: Gate) -> None:
     """It says so, and the result comes."""
-    future = pool.submit(time.sleep, 0.3)
-    others = [pool.submit(time.sleep, 0.05) for _ in range(2)]
-    concurrent.futures.wait(others, DEADLINE)  # they were sent after it
-    assert future.done() or future.running()
+    future = pool.submit(os.open, *gate.words)
+    wait_until(future.running, "the run")
     assert not future.cancel()
     assert not future.cancelled()
-    assert future.result(DEADLINE) is None
+    gate.open()
+    assert future.result(DEADLINE) > 0
 
 
 def test_a_callback_added_after_the_end_is_called_there_and_then(
@@ -347,16 +377,17 @@ def test_wait_for_gives_up_and_cancels_what_was_not_sent(tmp_path: Path) -> None
 
 
 def test_wait_for_gives_up_on_what_runs_and_its_end_disturbs_nobody(
-    pool: concurrent.futures.Executor,
+    pool: concurrent.futures.Executor, gate: Gate
 ) -> None:
     """It runs on, as in a pool of threads, and the loop may be gone when it ends."""
-    running = pool.submit(time.sleep, 0.5)
+    running = pool.submit(os.open, *gate.words)
 
     async def main() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(running), 0.1)
 
     asyncio.run(main())
+    gate.open()
     assert concurrent.futures.wait([running], DEADLINE).done == {running}
     assert pool.submit(abs, -1).result(DEADLINE) == 1
 

@@ -273,7 +273,7 @@ def test_requests_that_cannot_be_run_are_answered_and_the_next_one_is_served(hou
             house.write(address, body, correlation_id=uuid)
             house.write(address, body, correlation_id=uuid)
             told.append(uuid)
-        for steered in ("../etc", "a b", "x" * 200, "celery\n"):
+        for steered in ("../etc", "a b", "x" * 200, "celery\n", inbox_key(TOPIC, "0" * 16)):
             house.write(address, reply_to=steered)
         house.write(address, correlation_id=f"good {place}", content_encoding="klingon")
         house.hear(f"good {place}", *told)
@@ -286,7 +286,7 @@ def test_requests_that_cannot_be_run_are_answered_and_the_next_one_is_served(hou
         assert house.answers[f"{place} wrong"][-1]["data"]["result"]["exc_type_names"][0].endswith(
             "TypeError"
         )
-    assert house.worker._shift.counts["reply_to_not_addressable"] == 4 * len(house.inboxes())
+    assert house.worker.counts()["reply_to_not_addressable"] == 5 * len(house.inboxes())
     if house.names.is_native:
         _send_odd_tickets(house)
     assert house.executor.submit(ADD, x=1, y=2).result(DEADLINE) == 3
@@ -319,10 +319,12 @@ def _send_odd_tickets(house: House) -> None:
     ask("late", tickets="2:3", start_by=1)
     ask("last", tickets="2:4")
     house.hear("last")
-    assert house.states("first") == ["RUNNING", "SUCCESS"]
-    counts = house.worker._shift.counts
+    # Said again when it is asked again, and of its own accord: nobody has receipted it.
+    assert house.states("first")[:2] == ["RUNNING", "SUCCESS"]
+    assert set(house.states("first")[2:]) == {"SUCCESS"}
+    counts = house.worker.counts()
     for reason in ("double", "wrong_boot", "old_incarnation", "tickets", "given_back_late"):
-        assert counts[reason] == 1, (reason, counts)
+        assert counts.get(reason) == 1, (reason, counts)
     assert house.answers["late"] == [{"items": [{"tickets": "2:3", "reason": "late"}]}]
     for silent in ("for another", "outdated", "of ticket nought"):
         assert house.answers[silent] == []
@@ -364,7 +366,7 @@ def test_nonsense_at_an_executor_costs_no_request(
 ) -> None:
     """While one runs: it ends as its worker says, and so does the one after it."""
     executor = house.executor
-    to = house.names.to_replies("our-executor")
+    to = house.names.to_replies(house.executor._engine.id)
     future = walking(house)
     expected: Counter[str] = Counter()
     for what, (reason, changes) in AT_AN_EXECUTOR.items():
@@ -405,7 +407,7 @@ def test_nonsense_at_an_executor_costs_no_request(
 
 def _replies_list(house: House) -> str:
     """The Redis list of the executor's replies."""
-    return house.names.replies("our-executor").name
+    return house.names.replies(house.executor._engine.id).name
 
 
 def _send_odd_replies(house: House, to: Address, uuid: str) -> Counter[str]:
@@ -432,18 +434,21 @@ def _send_odd_replies(house: House, to: Address, uuid: str) -> Counter[str]:
     items = (("1:1", "full"), ("1:78", "late"), ("1:0", "drain"))
     say(messages.encode(Release(items)), own, "RELEASE")  # type: ignore[arg-type]
     return Counter(
-        illegal_transition=2, empty_event=1, not_sent_there=5, release_of_unknown=1, tickets=1
+        illegal_transition=1, empty_event=1, not_sent_there=5, release_of_unknown=1, tickets=1
     )
 
 
 def _assert_counted(counts: dict[str, int], expected: Counter[str]) -> None:
-    assert {reason: counts.get(reason, 0) for reason in expected} == dict(expected)
+    found = Counter({reason: counts.get(reason, 0) for reason in expected})
+    # A worker that is not told soon enough that its result has come says it again.
+    assert found["late_or_unknown"] >= expected["late_or_unknown"]
+    assert found == expected | Counter({"late_or_unknown": found["late_or_unknown"]})
 
 
 def test_a_bad_answer_to_a_request_that_runs_ends_it_and_says_so(house: House) -> None:
     """Nobody else will answer: it is not left hanging, and the next is served."""
     future = walking(house)
-    to = house.names.to_replies("our-executor")
+    to = house.names.to_replies(house.executor._engine.id)
     house.write(to, SUCCESS[:-3], type="RESPONSE", correlation_id=future.uuid)
     error = future.exception(DEADLINE)
     assert error is not None

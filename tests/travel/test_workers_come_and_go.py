@@ -22,7 +22,7 @@ import pytest
 
 from bus.wire.transports.local.place import DATABASE
 from executor import Executor
-from protocol.timing import LEASE
+from protocol.timing import LEASE, LEASE_BEATS
 from protocol.topology import Dialect
 from tests import brokers
 from tests.processes import DEADLINE, WorkerProcess, is_alive, wait_until
@@ -142,7 +142,8 @@ def test_workers_relieve_each_other_under_a_stream_of_short_tasks(
     ground: Ground, dialects: tuple[Dialect, ...]
 ) -> None:
     """What is on its way to a worker while it goes down comes back at once, not after a lease."""
-    dialect = ("--dialect", *dialects)
+    # Beats of a minute: what waits for a lease comes too late.
+    dialect = ("--dialect", *dialects, "--beat", "60")
     with ground.worker(*dialect) as one, ground.worker(*dialect) as another:
         one.up()
         another.up()
@@ -153,10 +154,8 @@ def test_workers_relieve_each_other_under_a_stream_of_short_tasks(
         first, second = (one, another) if took[one.pid] > took[another.pid] else (another, one)
         first.send_signal(signal.SIGTERM)
         assert first.exit_code() == 0
-        began = time.monotonic()
         futures += [ground.submit(number) for number in range(300, 350)]
         assert results(futures) == list(range(350))
-        assert time.monotonic() - began < LEASE - 2
         runs = ground.runs()
         assert Counter(map(len, runs.values())) == {1: 350}
         assert [runs[number] for number in range(300, 350)] == [[second.pid]] * 50
@@ -178,7 +177,7 @@ def test_a_second_signal_stops_at_once_and_the_rest_runs_elsewhere(
         wait_until(lambda: not ground.executor.workers()[0].topics["default"], "the goodbye")
         assert first.process.poll() is None
         first.send_signal(signal.SIGINT)
-        assert first.exit_code(10.0) == 0
+        assert first.exit_code() == 0
         with ground.worker(concurrency=1):
             ground.wait_for_runs(1, times=2)
             go.touch()
@@ -196,7 +195,7 @@ def test_what_runs_beyond_the_limit_of_the_drain_is_started_again_elsewhere(
         future = ground.submit(1, go)
         ground.wait_for_runs(1)
         first.send_signal(signal.SIGTERM)
-        assert first.exit_code(10.0) == 0
+        assert first.exit_code() == 0
         with ground.worker(concurrency=1) as second:
             ground.wait_for_runs(1, times=2)
             go.touch()
@@ -218,7 +217,7 @@ def test_a_signal_while_tasks_are_imported_ends_it_at_once(
         with WorkerProcess(*words, "--pool", pool, folder=tmp_path) as worker:
             wait_until((tmp_path / "importing").exists, "the import to begin")
             worker.send_signal(signal.SIGTERM)
-            assert worker.exit_code(10.0) == 0
+            assert worker.exit_code() == 0
             assert "Traceback" not in worker.said
         (tmp_path / "importing").unlink()
 
@@ -228,7 +227,8 @@ def test_what_a_killed_worker_ran_runs_on_another_after_the_lease(
     ground: Ground, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    with ground.worker(concurrency=1) as first:
+    beat = 1.0
+    with ground.worker("--beat", str(beat), concurrency=1) as first:
         first.up()
         future = ground.submit(1, go)
         ground.wait_for_runs(1)
@@ -237,7 +237,7 @@ def test_what_a_killed_worker_ran_runs_on_another_after_the_lease(
             killed = time.monotonic()
             first.send_signal(signal.SIGKILL)
             ground.wait_for_runs(1, times=2)
-            assert LEASE - 6 < time.monotonic() - killed < LEASE + 6
+            assert time.monotonic() - killed > (LEASE_BEATS - 1) * beat - 0.5
             go.touch()
             assert future.result(DEADLINE) == 1
             assert sorted(ground.runs()[1]) == sorted([first.pid, second.pid])
