@@ -33,6 +33,11 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 #: What each command adds to the bare installation (extras of setup.cfg).
 EXTRAS = {"demo": [], "test": ["test"], "check": ["check"]}
 
+#: The tests run in two processes, each with names of its own on the brokers: much of the time they
+#: wait, for a program to come up or a silence to last. ``-n 0`` among the arguments, which come
+#: later and so go first, runs them all in one.
+TWO_AT_ONCE = ["-n", "2", "--dist", "worksteal"]
+
 #: In the environment's folder: says that it is ours, and is locked by whoever uses it.
 LOCK = "taskline-dev.lock"
 #: In the environment's folder: what is in it, as :meth:`Environment.wanted` words it.
@@ -65,7 +70,7 @@ def main(argv: "list[str]") -> int:
     os.chdir(ROOT)
     if command == "test":
         # The executable, because `python -m pytest` would put the source tree first on sys.path.
-        return environment.become(["pytest", *arguments])
+        return environment.become(["pytest", *TWO_AT_ONCE, *arguments])
     return max(
         environment.run(["lint-imports"]),
         environment.run(["ruff", "check"]),
