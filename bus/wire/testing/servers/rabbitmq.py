@@ -13,6 +13,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,9 @@ _SCRIPTS: Final = "/usr/lib/rabbitmq/bin"
 #: What an AMQP 0-9-1 client says first, and the type of the frame it is answered with.
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
 _METHOD_FRAME: Final = b"\x01"
+#: What rabbitmqctl says (and ends with 64) of a node that is still starting.
+_NOT_UP_YET: Final = "requires the 'rabbit' app to be running"
+_ASK_AGAIN: Final = 0.1  # seconds
 
 
 class PrivateRabbitMQ(PrivateServer):
@@ -82,20 +87,36 @@ class PrivateRabbitMQ(PrivateServer):
     def control(self, *words: str, timeout: float = 60.0) -> str:
         """What ``rabbitmqctl WORDS`` says of this node, for instance ``"list_queues", "name"``.
 
-        Takes a second or two. Raises ``subprocess.CalledProcessError`` and ``TimeoutExpired``.
+        Takes a second or two. A node greets clients a moment before it takes such commands, and
+        is asked again until it does. Raises ``RuntimeError`` with what was said instead of an
+        answer, and ``subprocess.TimeoutExpired``.
         """
+        until = time.monotonic() + timeout
+        pause = threading.Event()
+        while True:
+            said = self._said(words, until - time.monotonic())
+            if said.returncode == 0:
+                return said.stdout
+            is_early = _NOT_UP_YET in said.stderr and self.is_running
+            if not is_early or time.monotonic() > until:
+                raise RuntimeError(
+                    f"rabbitmqctl {' '.join(words)} ended with {said.returncode} at {self!r}: "
+                    f"{said.stderr.strip()}"
+                )
+            pause.wait(_ASK_AGAIN)
+
+    def _said(self, words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         program = _program("rabbitmqctl") or "rabbitmqctl"
-        said = subprocess.run(
+        return subprocess.run(
             [program, "--quiet", "--node", self._node, *words],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=timeout,
-            check=True,
+            timeout=max(timeout, 1.0),
+            check=False,
         )
-        return said.stdout
 
     def stop(self) -> None:
         """Kill it and its epmd, and remove its folder if that is its own."""

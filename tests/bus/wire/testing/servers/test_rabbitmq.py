@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import kombu
@@ -41,6 +42,21 @@ def test_it_is_a_node_of_its_own_that_clients_reach(server: PrivateRabbitMQ) -> 
     with kombu.Connection(server.url, connect_timeout=20) as connection:
         connection.connect()
     assert server.control("list_queues", "name").strip() in ("", "name")
+
+
+@pytest.mark.slow
+def test_a_command_waits_for_a_node_that_is_still_starting(server: PrivateRabbitMQ) -> None:
+    server.control("stop_app")
+    starting = threading.Thread(target=server.control, args=("start_app",))
+    starting.start()
+    assert server.control("list_queues", "name").strip() in ("", "name")
+    starting.join(60)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_refused_says_what_was_said(server: PrivateRabbitMQ) -> None:
+    with pytest.raises(RuntimeError, match="list_quarks"):
+        server.control("list_quarks")
 
 
 @pytest.mark.slow
