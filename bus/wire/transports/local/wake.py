@@ -52,6 +52,7 @@ class Ringer:
             descriptor = _open_for_ringing(os.path.join(self._folder, str(owner)))
             if descriptor is None:
                 return
+            self._forget_the_dead()
             self._descriptors[owner] = descriptor
             if len(self._descriptors) > _MAX_RUNG:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
@@ -61,6 +62,18 @@ class Ringer:
             pass  # full: it is awake, or will be
         except OSError:
             self._forget(owner)  # EPIPE: its reader died
+
+    def _forget_the_dead(self) -> None:
+        """Close what nobody listens to: else each who ever came would cost a descriptor.
+
+        Who buries them tells his own ringer; a connection that only publishes buries nobody.
+        """
+        poll = select.poll()
+        owners = {descriptor: owner for owner, descriptor in self._descriptors.items()}
+        for descriptor in owners:
+            poll.register(descriptor, 0)
+        for descriptor, _ in poll.poll(0):
+            self._forget(owners[descriptor])
 
     def _forget(self, owner: int) -> None:
         descriptor = self._descriptors.pop(owner, None)

@@ -61,3 +61,21 @@ def test_a_fifo_left_behind_is_replaced(tmp_path: Path) -> None:
     bell.close()
     left.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_has_gone_costs_no_descriptor_once_another_comes(
+    tmp_path: Path, ringer: Ringer
+) -> None:
+    """A connection that only publishes hears of nobody's death; a worker a minute adds up."""
+    before = len(list(Path("/dev/fd").iterdir()))
+    for owner in range(1, 30):
+        bell = Bell(str(tmp_path), owner)
+        ringer.ring([owner])
+        bell.close()
+    assert len(list(Path("/dev/fd").iterdir())) <= before + 1
+    bell = Bell(str(tmp_path), 99)
+    ringer.ring([99])
+    began = time.monotonic()
+    bell.wait(60)  # the living is rung all the same
+    assert time.monotonic() - began < 30
+    bell.close()
