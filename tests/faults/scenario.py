@@ -100,6 +100,20 @@ class Play(Stage):
 
         ``fine``: the ends that are no loss, separated by blanks.
         """
+        ends = self.judge_ends(batch, timeout, fine=fine)
+        self.judge_again(again_allowed)
+        return ends
+
+    def judge_again(self, allowed: int | None) -> None:
+        """Fill in how much was executed again so far, of at most so much. Reads all the marks."""
+        result = self.result
+        result.again, result.again_allowed = self.marks.executed_again(), allowed
+        if allowed is not None:
+            said = f"{result.again} were executed again, of at most {allowed}"
+            self.expect(result.again <= allowed, said)
+
+    def judge_ends(self, batch: Batch, timeout: float, *, fine: str = "right") -> dict[int, str]:
+        """Of ``judge`` what does not grow with all that was executed before."""
         batch.wait(timeout)
         ends = batch.ends()
         others = [end for end in ends.values() if end not in fine.split()]
@@ -107,14 +121,9 @@ class Play(Stage):
         result.tasks += len(batch)
         result.lost += sum(end != "wrong" for end in others)
         result.doubled += batch.doubled() + others.count("wrong")
-        result.again = self.marks.executed_again()
-        result.again_allowed = again_allowed
         for end in sorted(set(others)):
             self.expect(False, f"{others.count(end)} of {len(batch)} ended as {end!r}")
         self.expect(batch.doubled() == 0, f"{batch.doubled()} futures were set more than once")
-        if again_allowed is not None:
-            allowed = f"{result.again} were executed again, of at most {again_allowed}"
-            self.expect(result.again <= again_allowed, allowed)
         try:
             self.note(counts=self.counts_of(batch))
         except Exception as error:  # a dead keeper is a finding
