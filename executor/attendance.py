@@ -8,6 +8,7 @@ the directory decides. Keeper only.
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Final
 
 from executor.book import Book
 from executor.directory import Peer
@@ -19,6 +20,10 @@ from protocol.events import WorkerGone, WorkerSeen
 from protocol.messages import Answer
 from protocol.timing import TASKFLOW_SILENCE
 from protocol.topology import Dialect
+
+#: Seconds a worker may need after an outage to speak again: as long as each of us may need to come
+#: back to a broker that is back (``bus.wire.deadlines``). We may have needed none.
+COMING_BACK: Final = 5.0
 
 
 class Attendance:
@@ -47,16 +52,22 @@ class Attendance:
     def excuse(self, now: float) -> None:
         """We hear again: since anybody was last heard from, the silence was our own.
 
-        What was given up for it, and waits still, is waited for again where it was.
+        What was given up for it, and waits still, is waited for again where it was. The others
+        tried as we did, each at its own moments and further apart the longer it took: they may need
+        as long again, ``COMING_BACK`` at most. A silence is excused like this once, not with each
+        outage in it, so that whoever has died is noticed though the broker comes and goes.
         """
         since, self._heard = self._heard, now
         if since is None:
             return
-        for peer in self._directory.excuse(since, now):
+        grace = min(now - since, COMING_BACK)
+        for peer in self._directory.excuse(since, now, grace):
+            was_there = peer.is_in_time(since)
             for attempt in list(peer.doubtful.values()):
                 request = self._book.requests[attempt.uuid]
                 if request.phase == "OPEN" and attempt is request.newest:
                     self._book.take_back(request, attempt, now)
+                    peer.grace = grace if was_there else 0.0
 
     def forget(self, now: float) -> None:
         """Those silent for too long are not waited for any more."""

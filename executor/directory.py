@@ -56,6 +56,7 @@ class Peer:
         "dialect",
         "doubtful",
         "forgotten",
+        "grace",
         "has_failed",
         "heard",
         "inbox",
@@ -92,6 +93,8 @@ class Peer:
         #: When it last said anything, in our clock, and when we forgot it for its silence.
         self.heard = 0.0
         self.forgotten = 0.0
+        #: Seconds it may be silent beyond its lease: it may still be on its way back to the broker.
+        self.grace = 0.0
         #: Its process has provably ended: nothing more is sent there.
         self.is_dead = False
         #: It has answered a request, which it must have read for that.
@@ -203,6 +206,16 @@ class Peer:
         """How long it may be silent, in seconds."""
         return lease(self.beat) if self.is_native else WORKER_EXPIRY
 
+    @property
+    def silent_at(self) -> float:
+        """When it will have been silent for too long."""
+        return self.heard + self.expiry + self.grace
+
+    def speaks(self, now: float) -> None:
+        """It has been heard from, or counts as if it had."""
+        self.heard = now
+        self.grace = 0.0
+
 
 class _Best:
     """Those of the highest rank, of all that were added."""
@@ -210,10 +223,10 @@ class _Best:
     __slots__ = ("_found", "_rank")
 
     def __init__(self) -> None:
-        self._rank: tuple[bool, bool, bool, int, float] = (False, False, False, 0, 0.0)
+        self._rank: tuple[bool, bool, int, float] = (False, False, 0, 0.0)
         self._found: list[tuple[Peer, str]] = []
 
-    def add(self, rank: tuple[bool, bool, bool, int, float], peer: Peer, topic: str) -> None:
+    def add(self, rank: tuple[bool, bool, int, float], peer: Peer, topic: str) -> None:
         """One more."""
         if rank > self._rank or not self._found:
             self._rank, self._found = rank, [(peer, topic)]
@@ -267,7 +280,7 @@ class Directory:
         if peer is None or clock is None:
             return peer
         if clock > peer.latest:
-            peer.heard = now
+            peer.speaks(now)
             peer.latest = clock
             peer.clocks.append((clock / 1000 - now, now))
             if header.beat is not None:
@@ -290,7 +303,7 @@ class Directory:
 
     def watch(self, peer: Peer, now: float) -> None:
         """It holds something that is waited for: it lives for a lease from now, known or not."""
-        peer.heard = now
+        peer.speaks(now)
         key = (peer.dialect, peer.key)
         self._forgotten.pop(key, None)
         self._peers.setdefault(key, peer)
@@ -343,7 +356,7 @@ class Directory:
         self._offered += _weight(offered) - _weight(peer.topics.get(topic, ()))
         peer.topics[topic] = offered
         if not (was_known and peer.is_native):  # otherwise it was noted when the message came in
-            peer.heard = now
+            peer.speaks(now)
         if peer.is_leaving and not peer.open:
             self._drop(peer)
             return peer, was_known
@@ -363,13 +376,17 @@ class Directory:
     ) -> tuple[Peer, str] | None:
         """Who gets the next request of this task, and on which topic.
 
-        Whoever is in time before those whose beat is missing: they may be dead, and look idle for a
-        lease. Then whoever has a slot free before those where it would queue, then the proven,
-        then most room, ties at random. Native workers before taskflow ones, which have no bound and
-        would take everything. With ``must_stop`` only who can end a task that runs.
+        Only who is in time. Of one whose beat is missing nobody knows whether it reads what it is
+        sent: a dead one looks idle for a lease, and while the broker is away all are silent. What
+        one of them has lost would wait in another's inbox until the broker is back, beside the
+        first one's, and run twice.
 
-        While somebody proven offers it and is in time, with room or without, nobody else gets a
-        second request before he has answered the first, or, with ``only_proven``, this one.
+        Whoever has a slot free before those where it would queue, then the proven, then most room,
+        ties at random. Native workers before taskflow ones, which have no bound and would take
+        everything. With ``must_stop`` only who can end a task that runs.
+
+        While somebody proven offers it, with room or without, nobody else gets a second request
+        before he has answered the first, or, with ``only_proven``, this one.
         """
         best, trusted = _Best(), _Best()
         is_anybody_proven = False
@@ -380,13 +397,12 @@ class Directory:
             if not peer.suits(named_only, must_stop):
                 continue
             topic = peer.offers(task, topics)
-            if topic is None:
+            if topic is None or not peer.is_in_time(now):
                 continue
-            is_in_time = peer.is_in_time(now)
-            is_anybody_proven |= is_in_time and peer.is_proven
+            is_anybody_proven |= peer.is_proven
             if has_room:
                 has_slot = len(peer.open) < (peer.slots or 0)
-                rank = (peer.is_native, is_in_time, has_slot, peer.trust, peer.room)
+                rank = (peer.is_native, has_slot, peer.trust, peer.room)
                 best.add(rank, peer, topic)
                 if peer.is_proven or not (only_proven or peer.open):
                     trusted.add(rank, peer, topic)
@@ -404,19 +420,24 @@ class Directory:
 
     def next_expiry(self) -> float | None:
         """When the next peer will have been silent for too long."""
-        return min((peer.heard + peer.expiry for peer in self._peers.values()), default=None)
+        return min((peer.silent_at for peer in self._peers.values()), default=None)
 
     def forget(self, now: float) -> list[Peer]:
         """Drop those silent for too long (a lease, native; the worker expiry, taskflow)."""
-        gone = [peer for peer in self._peers.values() if peer.heard + peer.expiry <= now]
+        gone = [peer for peer in self._peers.values() if peer.silent_at <= now]
         for peer in gone:
             peer.forgotten = now
             self._drop(peer)
         return gone
 
-    def excuse(self, since: float, now: float) -> list[Peer]:
-        """The silence since then was our own. Returns those forgotten for it."""
+    def excuse(self, since: float, now: float, grace: float) -> list[Peer]:
+        """The silence since then was our own; of who was there until then it may last longer.
+
+        By ``grace`` seconds. Returns those forgotten for it.
+        """
         for peer in self._peers.values():
+            if peer.is_in_time(since):
+                peer.grace = max(peer.grace, grace)
             peer.heard += now - since
         return [p for p in self._forgotten.values() if p.forgotten > since and not p.is_dead]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from executor.effects import Record
+from executor.attendance import COMING_BACK
+from executor.effects import Effect, Record
+from executor.ledger import Ledger
 from protocol import envelope
 from protocol.envelope import Envelope
 from protocol.errors import RequestTimeout, WorkerLost
@@ -34,6 +36,19 @@ from tests.executor.scenes import (
     sent,
     until,
 )
+
+
+def hears_only(ledger: Ledger, worker: Native, since: float, end: float) -> list[Effect]:
+    """Nobody but this worker, which speaks every 0.7 s and last at the end."""
+    effects: list[Effect] = []
+    now = since
+    while now < end:
+        effects += ledger.heard([worker.answer(now, TASK)], now) + until(ledger, now, now)
+        following = min(now + 0.7, end)
+        effects += until(ledger, now, following)
+        now = following
+    return effects + ledger.heard([worker.answer(end, TASK)], end) + ledger.tick(end)
+
 
 # silence ------------------------------------------------------------------------------------------
 
@@ -187,6 +202,74 @@ def test_but_who_was_silent_before_that_has_no_more_time_than_was_left() -> None
     left = LEASE - 10.0
     assert lines(until(ledger, 100.0, 99.9 + left)) == []
     assert lines(until(ledger, 99.9 + left, 100.0 + left)) == [Over("u1", 1, "lost")]
+
+
+def test_what_one_lost_while_everybody_is_silent_is_not_sent_to_another() -> None:
+    """Both would read it when the broker is back, and each would run it."""
+    ledger, worker, other = make(), Native("a", beat=1.0), Native("b", beat=1.0)
+    running(ledger, worker)
+    ledger.heard([other.answer(0.7, TASK)], 0.7)
+    effects = until(ledger, 0.7, 8.0)  # the lease of the other runs out 0.7 s later
+    assert lines(effects) == [Over("u1", 1, "lost")]
+    assert dispatches(effects) == []
+    effects = ledger.consuming(8.0)
+    effects += ledger.heard([other.answer(8.1, TASK), worker.answer(8.2, TASK)], 8.2)
+    assert lines(effects) == [Running("u1", 1)]
+    assert dispatches(effects) == []
+
+
+def test_but_it_is_as_soon_as_another_is_heard_from() -> None:
+    ledger, worker, other = make(), Native("a", beat=1.0), Native("b", beat=1.0)
+    sent(ledger, worker)
+    ledger.heard([other.answer(0.7, TASK)], 0.7)
+    assert lines(until(ledger, 0.7, 2.6)) == [Over("u1", 1, "lost")]
+    assert [d.attempt for d in dispatches(ledger.heard([other.answer(2.7, TASK)], 2.7))] == [2]
+
+
+@pytest.mark.parametrize(
+    ("outage", "grace"), [(0.5, 0.5), (2.0, 2.0), (7.0, COMING_BACK), (60.0, COMING_BACK)]
+)
+def test_who_comes_back_later_than_we_and_others_has_its_work_still(
+    outage: float, grace: float
+) -> None:
+    """At a beat of 1 s a lease is shorter than the way back to a broker may take."""
+    ledger, worker, other = make(), Native("a", beat=1.0), Native("b", beat=1.0)
+    running(ledger, worker)
+    ledger.heard([other.answer(0.0, TASK)], 0.0)
+    until(ledger, 0.0, outage)
+    back, last = outage, outage + grace + lease(1.0)
+    effects = ledger.consuming(back)
+    effects += hears_only(ledger, other, back, last - 0.01)
+    assert dispatches(effects) == []
+    assert ledger.state_of("u1") == RUNNING
+    effects = hears_only(ledger, other, last, last + 0.1)
+    assert [d.event.worker for d in dispatches(effects)] == [other.name]
+
+
+def test_who_comes_back_and_falls_silent_then_has_a_lease_and_no_more() -> None:
+    ledger, worker, other = make(), Native("a", beat=1.0), Native("b", beat=1.0)
+    running(ledger, worker)
+    ledger.heard([other.answer(0.0, TASK)], 0.0)
+    until(ledger, 0.0, 8.0)
+    ledger.consuming(8.0)
+    ledger.heard([worker.answer(9.0, TASK), worker.held(9.0, running="1:1")], 9.0)
+    last = 9.0 + lease(1.0)
+    assert dispatches(hears_only(ledger, other, 9.1, last - 0.01)) == []
+    assert len(dispatches(hears_only(ledger, other, last, last + 0.1))) == 1
+
+
+def test_a_broker_that_comes_and_goes_does_not_hide_a_dead_worker() -> None:
+    """Two seconds away, two seconds there, again and again: only those count in which we hear."""
+    ledger, dead, other = make(), Native("a", beat=1.0), Native("b", beat=1.0)
+    running(ledger, dead)
+    heard, now, effects = 0.0, 0.0, []
+    while not effects:
+        now += 2.0
+        ledger.consuming(now)
+        effects = dispatches(hears_only(ledger, other, now, now + 2.0))
+        now, heard = now + 2.0, heard + 2.0
+        assert heard <= COMING_BACK + lease(1.0) + 2.0
+    assert [d.event.worker for d in effects] == [other.name]
 
 
 def test_what_was_sent_elsewhere_since_stays_there() -> None:

@@ -301,7 +301,7 @@ def test_a_free_slot_first_then_most_room_and_ties_at_random() -> None:
     assert directory.choose("t", TOPICS, 0.0, named_only=False) is None
 
 
-def test_whoever_has_missed_a_beat_comes_last_whatever_room_it_has() -> None:
+def test_whoever_has_missed_a_beat_is_sent_nothing_until_it_speaks_again() -> None:
     """Before, killed workers looked idle for a lease, and got most of what others had lost."""
     directory = Directory()
     silent = known(directory, "a", "t", credit=9, slots=9)
@@ -314,7 +314,9 @@ def test_whoever_has_missed_a_beat_comes_last_whatever_room_it_has() -> None:
     busy(living, 1)  # it would queue there, but it is there
     assert directory.choose("t", TOPICS, BEAT + 0.1, named_only=False) == (living, "x")
     busy(living, 2)
-    assert directory.choose("t", TOPICS, BEAT + 0.1, named_only=False) == (silent, "x")
+    assert directory.choose("t", TOPICS, BEAT + 0.1, named_only=False) is None
+    directory.touch(header("a", clock=BEAT + 0.2), BEAT + 0.2)
+    assert directory.choose("t", TOPICS, BEAT + 0.2, named_only=False) == (silent, "x")
 
 
 @pytest.mark.parametrize(

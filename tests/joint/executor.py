@@ -71,6 +71,8 @@ class ExecutorProcess:
         self.incarnation = incarnation
         self.journal = journal
         self.is_frozen = False
+        #: Whether what is sent to it can arrive.
+        self.is_listening = True
         #: It is killed within this turn, after so many more things done; None: it is not.
         self.fuse: int | None = None
         #: How many it has done, and how many it lives to do.
@@ -160,6 +162,13 @@ class ExecutorProcess:
         self._perform(effects, cancelled)
         self.world.promises.counted(ledger.counts, "the ledger")
         self._is_through()
+
+    def listens(self, is_listening: bool) -> None:
+        """Its connection is there again, or not: the ledger is told of the first alone."""
+        was_listening, self.is_listening = self.is_listening, is_listening
+        if is_listening and not was_listening:
+            self._perform(self._looked_at(self.ledger.consuming(self.now)))
+            self._is_through()
 
     def _heard(self, deliveries: Iterable[Received], now: float) -> list[Effect]:
         for delivery in deliveries:

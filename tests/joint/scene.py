@@ -13,6 +13,7 @@ from protocol import envelope, messages
 from protocol.messages import Request
 from protocol.parcel import Parcel
 from protocol.retry import Retry
+from protocol.timing import BEAT
 from tests.joint.channel import TOPIC, Letter
 from tests.joint.executor import ExecutorProcess
 from tests.joint.worker import TASK, Machine, Run, WorkerProcess
@@ -24,10 +25,16 @@ class Scene:
     """A world whose stage directions are in words. Everybody knows everybody when it begins."""
 
     def __init__(
-        self, workers: int = 1, *, slots: int = 1, has_journal: bool = True, can_stop: bool = True
+        self,
+        workers: int = 1,
+        *,
+        slots: int = 1,
+        has_journal: bool = True,
+        can_stop: bool = True,
+        beat: float = BEAT,
     ) -> None:
         machines = tuple(
-            Machine(f"w{n}", 1000.0 * n, 1.0, slots, 5.0, can_stop) for n in range(workers)
+            Machine(f"w{n}", 1000.0 * n, 1.0, slots, beat, can_stop) for n in range(workers)
         )
         self.world = World(Setting(machines, has_journal, 1))
         self.world.deliver_everything()
@@ -101,6 +108,19 @@ class Scene:
     def passes(self, seconds: float, *, silent: bool = True) -> None:
         """Time. ``silent``: nothing arrives meanwhile."""
         self.world.pass_time(seconds, delivering=not silent)
+
+    def broker_goes(self) -> None:
+        """Nobody hears anything any more."""
+        self.executor.listens(False)
+        for worker in self.world.workers:
+            worker.listens(False)
+
+    def comes_back(self, name: str = "ex") -> None:
+        """The broker is there again, and so is this worker, or the executor."""
+        if name == "ex":
+            self.executor.listens(True)
+        else:
+            self.worker(name).listens(True)
 
     def everything_arrives(self) -> None:
         """And all that comes of it."""

@@ -194,6 +194,36 @@ def deafen(world: World, a: int, b: int) -> bool:
     return True
 
 
+def deafen_executor(world: World, a: int, b: int) -> bool:
+    """The executor loses its connection, and speaks on; or has it again."""
+    executor = world.executor
+    if executor is None or executor.is_frozen:
+        return False
+    world.tell("the executor %s", "is deaf" if executor.is_listening else "hears again")
+    world.guarded_executor(lambda: executor.listens(not executor.is_listening))
+    return True
+
+
+def outage(world: World, a: int, b: int) -> bool:
+    """The broker is away for a while: nobody hears anything. All are back, each at its own time."""
+    executor = world.executor
+    if executor is None or executor.is_frozen:
+        return False
+    deaf = [worker for worker in world.workers if worker.is_listening and not worker.is_frozen]
+    world.tell("the broker is away")
+    executor.listens(False)
+    for worker in deaf:
+        worker.listens(False)
+    world.pass_time(LAPSES[a % len(LAPSES)])
+    if world.executor is executor:
+        world.guarded_executor(lambda: executor.listens(True))
+    for worker in deaf:
+        world.pass_time(b % 7 * 0.5, delivering=True)
+        if worker in world.workers:
+            world.guarded(worker, lambda one=worker: one.listens(True))  # type: ignore[misc]
+    return True
+
+
 def kill(world: World, a: int, b: int) -> bool:
     if not world.workers:
         return False
@@ -306,6 +336,8 @@ WEIGHTS: Final = {
     "end": 8.0,
     "event": 1.0,
     "deafen": 1.0,
+    "deafen_executor": 0.5,
+    "outage": 0.5,
     "lose": 6.0,
     "misdeliver": 1.5,
     "kill": 1.8,

@@ -12,7 +12,7 @@ from protocol import tickets
 from protocol.envelope import CANCEL, DROPPED, HELD, NOTIFY, RECEIPT, RELEASE, REQUEST, RESPONSE
 from protocol.messages import Receipt
 from protocol.retry import Retry
-from protocol.timing import LEASE, REQUEST_TIMEOUT, START_WINDOW
+from protocol.timing import LEASE, REQUEST_TIMEOUT, START_WINDOW, lease, pace
 from tests.joint.bounds import bounded
 from tests.joint.channel import Letter
 from tests.joint.scene import Scene
@@ -65,7 +65,7 @@ def test_what_runs_after_all_is_waited_for_with_a_lease_again() -> None:
     have been counted already. No timer is left. So what leaves an expiry has its lease again.
     """
     scene = Scene(workers=2)
-    scene.submit("u0", timeout=LEASE + 5.0)
+    scene.submit("u0", timeout=LEASE + 8.0)
     first = scene.holder("u0", 1)
     other = "w1" if first == "w0" else "w0"
     scene.arrives(REQUEST, first)
@@ -73,7 +73,7 @@ def test_what_runs_after_all_is_waited_for_with_a_lease_again() -> None:
     scene.worker(first).is_frozen = True
     scene.worker(other).is_frozen = True
     scene.all_is_lost()
-    scene.passes(5.15)
+    scene.passes(8.15)
     scene.worker(other).is_frozen = False
     scene.passes(0.01)
     scene.arrives(NOTIFY)  # it lives 0.16 s longer than the request
@@ -563,3 +563,49 @@ def test_the_end_of_a_round_that_was_given_up_does_not_end_the_retry() -> None:
     assert scene.seen("u") is None
     scene.comes_to_rest()
     assert scene.seen("u") not in (None, f"success {run.token}")
+
+
+# silences that are nobody's fault -----------------------------------------------------------------
+
+
+def test_while_the_broker_is_away_nothing_that_one_worker_had_is_sent_to_another() -> None:
+    """Before: the lease of one runs out a moment before the other's, and what it runs is sent to
+    the other. Both requests lie in the broker, or in our publisher, until it is back; both run.
+    """
+    scene = Scene(workers=2, beat=1.0)
+    scene.submit("u0")
+    scene.everything_arrives()
+    worker, _ = scene.run("u0")
+    (other,) = [one for one in scene.world.workers if one is not worker]
+    worker.is_frozen = True
+    scene.passes(pace(1.0) + 0.01, silent=False)  # so the other has spoken last
+    worker.is_frozen = False
+    scene.broker_goes()
+    scene.passes(8.0)
+    assert not scene.under_way(REQUEST, other.machine.name)
+    scene.ends("u0")
+    for name in ("ex", worker.machine.name, other.machine.name):
+        scene.comes_back(name)
+    scene.everything_arrives()
+    assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")
+
+
+def test_who_comes_back_to_the_broker_later_than_others_keeps_what_it_has() -> None:
+    """Before: at a beat of 1 s its lease was shorter than its way back may be."""
+    scene = Scene(workers=2, beat=1.0)
+    scene.submit("u0")
+    scene.everything_arrives()
+    worker, _ = scene.run("u0")
+    (other,) = [one for one in scene.world.workers if one is not worker]
+    scene.broker_goes()
+    scene.all_is_lost()
+    worker.is_frozen = True  # nothing that it says arrives either
+    scene.passes(8.0)
+    scene.comes_back("ex")
+    scene.comes_back(other.machine.name)
+    scene.passes(4.9, silent=False)
+    worker.is_frozen = False
+    scene.comes_back(worker.machine.name)
+    scene.ends("u0")
+    scene.everything_arrives()
+    assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")

@@ -176,9 +176,9 @@ class World:
         """Who takes it now; None: nobody is there, or he is frozen."""
         if letter.side == "executor":
             executor = self.executor
-            if executor is not None and executor.name == letter.to and not executor.is_frozen:
-                return executor
-            return None
+            if executor is None or executor.name != letter.to:
+                return None
+            return executor if executor.is_listening and not executor.is_frozen else None
         for worker in self.workers:
             if worker.is_frozen or not worker.is_listening:
                 continue
@@ -284,6 +284,7 @@ class World:
         else:
             self.executor.is_frozen = False
             self.executor.fuse = self.executor.doom = None
+            self.guarded_executor(lambda: self.executor and self.executor.listens(True))
         began, sent = self.time, self.channel.sent
         executor = self.executor
         assert executor is not None
