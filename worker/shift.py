@@ -18,6 +18,8 @@ The rules, in short (native dialect, sections 1, 6 and 7; taskflow ``worker_base
   instead, which says so.
 * What has been queued for ``QUEUE_PATIENCE`` while every slot is taken goes back: somebody may be
   idle.
+* So does all that is queued when we find that we stood still for about a lease, and what comes in
+  the moment after that: somebody else has it by now (``standstill``).
 * Questions are answered at once, however busy the slots are, with all that is held. An executor
   that is known hears from us every beat, question or not, until it has been silent itself for its
   ``keep``; then nothing is held for it any more.
@@ -54,6 +56,7 @@ from worker.letters import Letters
 from worker.reception import Reception
 from worker.record import Record
 from worker.slots import Slots
+from worker.standstill import Standstill
 from worker.table import Verdict
 from worker.tombstones import HORIZON
 from worker.voice import Voice
@@ -86,6 +89,7 @@ class Shift:
         self._worker = worker
         self._beat = beat
         self._slots = Slots(worker, slots, can_stop=can_stop)
+        self._standstill = Standstill(beat)
         self._executors = Executors()
         self._reception = Reception(boot, self._executors, self.counts, pace=pace(beat))
         self._letters = Letters(
@@ -132,6 +136,7 @@ class Shift:
 
     def consuming(self, now: float) -> list[Effect]:
         """The listener has (again) begun to consume."""
+        self._standstill.consumes(now)
         return self._voice.hello(now)
 
     def listening(self, is_listening: bool, now: float) -> None:
@@ -145,7 +150,7 @@ class Shift:
 
     def heard(self, deliveries: Iterable[Received | Refused], now: float) -> list[Effect]:
         """What the listener took from the broker, in order."""
-        effects: list[Effect] = []
+        effects = self._come_round(now)
         asked: dict[str, bool] = {}
         for delivery in deliveries:
             if isinstance(delivery, Refused):
@@ -171,7 +176,7 @@ class Shift:
 
     def reported(self, reports: Iterable[Report], now: float) -> list[Effect]:
         """What the pool says, in order."""
-        effects: list[Effect] = []
+        effects = self._come_round(now)
         for report in reports:
             if isinstance(report, Ended):
                 effects += self._ended(report, now)
@@ -219,7 +224,7 @@ class Shift:
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: beat, remind, forget, end what has had its time."""
-        effects: list[Effect] = []
+        effects = self._come_round(now)
         if now >= self._next_beat:
             self._next_beat = now + self._beat
             effects += self._put_back()
@@ -236,7 +241,12 @@ class Shift:
 
     def next_deadline(self) -> float:
         """When ``tick`` has something to do at the latest."""
-        deadline = min(self._next_beat, self._executors.next_alarm, self._slots.impatient_at)
+        deadline = min(
+            self._next_beat,
+            self._executors.next_alarm,
+            self._slots.impatient_at,
+            self._standstill.until,
+        )
         if self._is_done:
             return deadline
         return min(deadline, self._draining_until, self._last_words_until)
@@ -338,7 +348,7 @@ class Shift:
             self._aside.append(record)
         elif self._slots.is_closed:
             return self._give_back(record, "drain", now)
-        elif self._slots.is_crowded and known is not None:
+        elif (self._slots.is_crowded or self._slots.is_paused) and known is not None:
             return self._give_back(record, "full", now)
         else:
             self._slots.queue[record] = None
@@ -449,6 +459,25 @@ class Shift:
         return self._executors.get(record.reply_to) if record.is_native else None
 
     # time -------------------------------------------------------------------------------------
+
+    def _come_round(self, now: float) -> list[Effect]:
+        """At whatever input: see whether we stood still, or have caught up since.
+
+        taskflow's peers have no leases: theirs stay.
+        """
+        effects: list[Effect] = []
+        if self._standstill.ends(now):
+            self.counts["stood_still"] += 1
+            self._slots.is_paused = True
+            for record in [record for record in self._slots.queue if record.is_native]:
+                effects += self._give_back(record, "full", now)
+        elif self._slots.is_paused and self._standstill.is_caught_up(now):
+            self._slots.is_paused = False
+            for known in self._executors:  # who has no room with us, as far as they know
+                if known.beat_at < math.inf:
+                    effects += self._voice.beat(known, now)
+                    self._executors.set_alarm(known, now)
+        return effects
 
     def _look_at(self, known: Known, now: float) -> list[Effect]:
         """The alarm of an executor went off: beat and remind it; or give it up."""

@@ -28,6 +28,8 @@ class Slots:
         self.can_stop = can_stop
         #: Whether nothing more is taken: we go down.
         self.is_closed = False
+        #: Whether nothing more is taken for a moment.
+        self.is_paused = False
         #: Waiting, the oldest first.
         self.queue: OrderedDict[Record, None] = OrderedDict()
         #: By the pool's number. What is detached or receipted takes a slot like any other.
@@ -52,7 +54,7 @@ class Slots:
         So quick tasks queue up here and the slots never run dry, and long ones never wait here
         while another worker is idle.
         """
-        if self.is_closed:
+        if self.is_closed or self.is_paused:
             return 0
         while self._ends and now - self._ends[0] > 1.0:
             self._ends.popleft()

@@ -609,3 +609,33 @@ def test_who_comes_back_to_the_broker_later_than_others_keeps_what_it_has() -> N
     scene.ends("u0")
     scene.everything_arrives()
     assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")
+
+
+def test_a_thawed_worker_starts_nothing_that_it_was_sent_before() -> None:
+    """Before: the slot of what ended was given to the next in its queue, which another had by then.
+
+    Frozen for longer than its lease with one request running and one queued; one more lies in its
+    inbox. The first runs twice, which nothing can prevent; the others once.
+    """
+    scene = Scene(workers=1, slots=1, beat=1.0)
+    scene.submit("u0")
+    scene.everything_arrives()
+    (frozen,) = scene.world.workers
+    scene.ends("u0")
+    scene.everything_arrives()  # it takes two at once for a second
+    for uuid in ("u1", "u2"):
+        scene.submit(uuid)
+    scene.arrives(REQUEST, "w0")
+    in_the_inbox = scene.is_lost(REQUEST, "w0")
+    frozen.is_frozen = True
+    scene.submit("u3")
+    scene.passes(lease(1.0) + 2.0, silent=False)
+    assert scene.state("u1") == scene.state("u2") == "WAITING"
+    frozen.is_frozen = False
+    scene.ends("u1")
+    scene.put_back(in_the_inbox)
+    scene.arrives(REQUEST, "w0")
+    assert scene.starts("u2") == 0
+    scene.passes(3.0, silent=False)
+    assert scene.comes_to_rest() < 10.0
+    assert [scene.starts(uuid) for uuid in ("u1", "u2", "u3")] == [1, 1, 1]

@@ -20,6 +20,7 @@ from protocol.timing import (
     LEASE,
     QUEUE_PATIENCE,
     RESULT_RESENDS,
+    lease,
     pace,
 )
 from protocol.topology import Names
@@ -42,6 +43,7 @@ from worker.effects import Done, Effect, End, Send
 from worker.known import SILENCE
 from worker.outbox import PROBE
 from worker.shift import LAST_WORDS, Shift
+from worker.standstill import CATCHING_UP
 from worker.work import Ended, Offer, Offers, PoolEnded, Report, Started, TaskEvent
 
 EX = Native()
@@ -244,6 +246,73 @@ def test_what_waits_too_long_for_a_slot_is_given_back_for_an_idle_worker() -> No
     assert told(effects) == ["RELEASE full 1:2", "RELEASE full 1:3"]
     assert shift.held == (0, 1)
     assert shift.next_deadline() > 1.0 + QUEUE_PATIENCE
+
+
+STOOD_STILL = LEASE - pace(BEAT) + 0.1  # seconds
+
+
+def stood_still(shift: Shift, now: float) -> list[Effect]:
+    """One runs and one waits; then nothing moves for almost a lease. What the next turn comes to.
+
+    That is the end of the run: a slot is free.
+    """
+    shift.heard([EX.request("u1", 1), EX.request("u2", 2)], now - STOOD_STILL)
+    return shift.reported([Ended(1)], now)
+
+
+def test_after_a_standstill_nothing_is_started_that_was_queued_before_it() -> None:
+    """Before, it was started as soon as a slot was free, though somebody else had it by then."""
+    effects = stood_still(shift := make(), 10.0)
+    assert told(effects) == ["RELEASE full 1:2", "SUCCESS u1"]
+    assert [header(parcel).credit for parcel in parcels(effects)] == [0, 0]
+    assert shift.held == (0, 0)
+    assert shift.counts["stood_still"] == 1
+
+
+def test_nor_what_was_sent_before_its_end_and_comes_in_now() -> None:
+    stood_still(shift := make(), 10.0)
+    assert told(shift.heard([EX.request("u3", 3)], 10.9)) == ["RELEASE full 1:3"]
+    assert told(shift.heard([EX.request("u3", 3)], 10.9)) == ["RELEASE full 1:3"]  # it is over
+    assert told(shift.heard([EX.question()], 10.9))[0].startswith("ANSWER")
+
+
+def test_a_moment_later_everybody_is_told_that_there_is_room_again() -> None:
+    stood_still(shift := make(), 10.0)
+    shift.tick(10.0)
+    assert shift.next_deadline() == 10.0 + CATCHING_UP
+    effects = shift.tick(10.0 + CATCHING_UP)
+    assert [header(parcel).credit for parcel in parcels(effects) if header(parcel).slots] == [2]
+    assert shift.next_deadline() > 10.0 + CATCHING_UP
+    assert told(shift.heard([EX.request("u4", 4)], 11.1)) == ["RUNNING u4"]
+
+
+def test_the_moment_begins_when_what_was_sent_can_come_in() -> None:
+    """The broker has cut our line meanwhile."""
+    stood_still(shift := make(), 10.0)
+    shift.consuming(10.8)
+    assert told(shift.heard([EX.request("u3", 3)], 11.7)) == ["RELEASE full 1:3"]
+    assert told(shift.heard([EX.request("u4", 4)], 10.8 + CATCHING_UP))[-1] == "RUNNING u4"
+
+
+def test_what_is_shorter_than_that_has_cost_nobody_a_lease() -> None:
+    shift = make()
+    shift.heard([EX.request("u1", 1), EX.request("u2", 2)], 2.0)
+    effects = shift.reported([Ended(1)], 2.0 + LEASE - pace(BEAT) - 0.1)
+    assert told(effects) == ["SUCCESS u1", "RUNNING u2"]
+
+
+def test_the_more_often_a_worker_beats_the_sooner_it_counts_as_given_up() -> None:
+    shift = make(beat=1.0)
+    shift.heard([EX.request("u1", 1), EX.request("u2", 2)], 1.0)
+    effects = shift.reported([Ended(1)], 1.0 + lease(1.0) - pace(1.0) + 0.1)
+    assert told(effects)[0] == "RELEASE full 1:2"
+
+
+def test_what_taskflows_engines_sent_stays_for_they_have_no_leases() -> None:
+    shift = make()
+    shift.heard([FLOW.request("u1"), FLOW.request("u2")], 1.0)
+    effects = shift.reported([Ended(1)], 30.0)
+    assert told(effects) == ["SUCCESS u1", "RUNNING u2"]
 
 
 def test_more_than_a_worker_can_hold_is_given_back_at_once() -> None:
@@ -573,12 +642,13 @@ def test_who_comes_back_after_too_long_finds_nothing_and_can_begin_again() -> No
             break
     assert now == pytest.approx(1 + KEEP, abs=BEAT + 1)
     assert shift.counts["given_up"] == 2
-    assert shift.reported([Ended(1, end="stopped"), Ended(2, end="stopped")], 80.0) == []
-    effects = shift.heard([EX.question()], 80.0)
+    later = now + 1.0
+    assert shift.reported([Ended(1, end="stopped"), Ended(2, end="stopped")], later) == []
+    effects = shift.heard([EX.question()], later)
     assert told(effects) == ["ANSWER default to test.native_ex-1", "HELD nothing"]
-    assert shift.heard([EX.request("u2", 2, start_by=140.0)], 80.0) == []  # it ran: over
-    later = EX.request("u2", "1:2-3", attempt=2, start_by=140.0)
-    assert told(shift.heard([later], 80.0)) == ["RUNNING u2"]
+    assert shift.heard([EX.request("u2", 2, start_by=140.0)], later) == []  # it ran: over
+    again = EX.request("u2", "1:2-3", attempt=2, start_by=140.0)
+    assert told(shift.heard([again], later)) == ["RUNNING u2"]
 
 
 def test_credit_follows_what_was_finished_within_the_last_second() -> None:
@@ -611,8 +681,9 @@ def test_results_nobody_receipted_are_sent_once_more_before_the_end() -> None:
     ended(shift, "u1")
     (run,) = runs(shift.heard([Native("gone").request("u2", 1)], 1.0))
     shift.reported([Ended(run.work.key)], 1.0)
-    shift.heard([EX.question()], 32.0)
-    shift.tick(32.0)
+    for now in (8.0, 16.0, 24.0, 32.0):
+        shift.heard([EX.question()], now)
+        shift.tick(now)
     assert dones(shift.drain(32.1, 30.0)) == 0
     effects = shift.tick(32.1 + LAST_WORDS)  # who is silent would not hear it
     assert told(effects) == ["SUCCESS u1", "ANSWER default to all"]

@@ -1,7 +1,7 @@
 """The table of section 6 of the native dialect, cell by cell, as a worker process lives it.
 
 The worker has one slot. The request is ``u``; where it has been taken, that was as attempt 2 of its
-first round, with tickets 1:1 and 1:2; its start-by is 50. A cell says what the worker does, in
+first round, with tickets 1:1 and 1:2; its start-by is 15. A cell says what the worker does, in
 order, and after the arrow what it holds of ``u`` then, as its HELD has it.
 """
 
@@ -25,9 +25,9 @@ from worker.work import Ended, Offer
 EX = Native()
 #: Whose request takes the slot where ``u`` is not to have it.
 OTHER = Native("other")
-START_BY = 50.0
+START_BY = 15.0
 NOW = 10.0
-LATE = 51.0
+LATE = 16.0
 
 
 class Scene:
@@ -55,6 +55,7 @@ class Scene:
         if state != "running":
             (run,) = runs(self.shift.heard([OTHER.request("other", 1)], 4.0))
             self.others = run.work.key
+        self.shift.tick(NOW - 0.5)  # or it would have stood still
         if state == "queued":
             request = EX.request("u", "1:1-2", attempt=2, start_by=START_BY)
             self.shift.heard([request], NOW - 0.5)

@@ -1,0 +1,57 @@
+"""Whether this process stood still for so long that what it has queued is somebody else's by now.
+
+A process can be stopped, swapped out or suspended with its machine. It feels nothing of that; only
+the time between two of its own turns is too long. What it had queued was given to others meanwhile,
+and so may have been what still lies in its inbox. Nobody tells it: an executor sends a lost request
+elsewhere, and leaves the silent one alone.
+
+Decided here: that it was so, and until when what comes may still be of the time before. What is
+done about it is the shift's. Pure; the shift's thread only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from protocol.timing import lease, pace
+
+#: Seconds in which what lies in our inbox comes in once we consume: it is read as fast as the
+#: broker gives it, and whoever hears what we say when we wake sends nothing more of that time.
+CATCHING_UP: Final = 1.0
+
+
+class Standstill:
+    """Of one worker process. ``now`` is its clock, which counts the time a machine sleeps."""
+
+    def __init__(self, beat: float) -> None:
+        # Our last words may be a pace older than our last turn; the lease counts from them.
+        self._most = lease(beat) - pace(beat)
+        self._last_turn = math.inf
+        #: When we have caught up with what was sent before; infinity: there is nothing to catch up.
+        self.until = math.inf
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether what comes now may be of the time before, and be somebody else's by now."""
+        return self.until < math.inf
+
+    def ends(self, now: float) -> bool:
+        """Whether a standstill ends with this turn, of which there is at least one in each beat."""
+        gap, self._last_turn = now - self._last_turn, now
+        if gap <= self._most:
+            return False
+        self.until = now + CATCHING_UP
+        return True
+
+    def consumes(self, now: float) -> None:
+        """The listener has begun to consume again: what lay in the inbox comes from now on."""
+        if self.is_catching_up:
+            self.until = now + CATCHING_UP
+
+    def is_caught_up(self, now: float) -> bool:
+        """Whether that is over. Said once."""
+        if now < self.until:
+            return False
+        self.until = math.inf
+        return True
