@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from protocol.envelope import CAPS, STOPS, Header
+from protocol.envelope import BATCH, CAPS, STOPS, Header
 from protocol.tickets import Ticket
 from protocol.timing import BEAT, CLOCK_RATE_DRIFT, MAX_BEAT, WORKER_EXPIRY, lease
 from protocol.topology import Dialect, is_addressable
@@ -141,6 +141,11 @@ class Peer:
     def can_stop(self) -> bool:
         """Whether it can end a task that runs, as far as is known."""
         return self.is_native and (self.caps is None or STOPS in self.caps)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it has said that it reads several messages as one."""
+        return self.caps is not None and self.understands(BATCH)
 
     def understands(self, kind: str) -> bool:
         """Whether it announced this kind beyond taskflow's; at a worker that is there at all."""

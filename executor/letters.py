@@ -71,8 +71,7 @@ class Letters:
             soft_time_limit=_milliseconds(order.soft_time_limit),
         )
         around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
-        address = self._names["native"].to_inbox(peer.inbox or inbox_key(topic, peer.key))
-        return Parcel(address, around, order.body)
+        return Parcel(self._inbox(peer, topic), around, order.body)
 
     def cancel(self, request: Request, peer: Peer) -> Parcel:
         """CANCEL of all its attempts at this worker process, under the newest of all."""
@@ -100,8 +99,10 @@ class Letters:
         around = Envelope(envelope.RECEIPT, self._executor, header=header)
         return Parcel(self._inbox(peer), around, messages.encode(Receipt(tickets)))
 
-    def _inbox(self, peer: Peer) -> Address:
-        return self._names["native"].to_inbox(peer.inbox or "")
+    def _inbox(self, peer: Peer, topic: str = "") -> Address:
+        """Of one that was never asked there, only its key and one of its topics are known."""
+        key = peer.inbox or inbox_key(topic, peer.key)
+        return self._names["native"].to_inbox(key, takes_batches=peer.takes_batches)
 
 
 def _named(tickets: Sequence[Ticket]) -> str:

@@ -25,14 +25,16 @@ CANCEL: Final = "CANCEL"
 RECEIPT: Final = "RECEIPT"
 RELEASE: Final = "RELEASE"
 DROPPED: Final = "DROPPED"
+#: Several messages as one; see ``batch``.
+BATCH: Final = "BATCH"
 
-KINDS: Final = (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED)
+KINDS: Final = (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED, BATCH)
 
 #: Which side reads a kind; NOTIFY is read by both.
 _TO_WORKER: Final = frozenset({REQUEST, CANCEL, RECEIPT})
 _TO_EXECUTOR: Final = frozenset({RESPONSE, HELD, RELEASE, DROPPED})
 #: Kinds of ours, which make no sense without the header.
-_OURS: Final = frozenset({HELD, CANCEL, RECEIPT, RELEASE, DROPPED})
+_OURS: Final = frozenset({HELD, CANCEL, RECEIPT, RELEASE, DROPPED, BATCH})
 
 #: The name of our header among a message's headers.
 HEADER: Final = "x-taskline"
@@ -44,7 +46,7 @@ MAX_HEADER = 2048
 MAX_PROPERTY = 255
 
 #: Kinds beyond taskflow's three that are understood, as announced in ``caps``.
-CAPS: Final = ("held", "cancel", "receipt", "release", "dropped")
+CAPS: Final = ("held", "cancel", "receipt", "release", "dropped", "batch")
 #: Announced beside them by a worker that can end a task while it runs.
 STOPS: Final = "stop"
 
@@ -101,8 +103,8 @@ class Header:
     #: ``end``: how a run ended: ``done``, ``stopped``, ``limit`` or ``crash``.
     end: Literal["done", "stopped", "limit", "crash"] | None = None
 
-    def to_text(self) -> str:
-        """The header's text as it travels; what was not said is left out.
+    def to_json(self) -> Json:
+        """The header as JSON; what was not said is left out.
 
         Raises ``MessageRefused`` for one that the peer would refuse, as :func:`parse_header` does.
         """
@@ -112,7 +114,11 @@ class Header:
             if value is not None:
                 said[on_wire] = list(value) if name == "caps" else value
         schemas.validate("header", said)
-        text = dumps(said)
+        return said
+
+    def to_text(self) -> str:
+        """The header's text as it travels beside a body. Raises ``MessageRefused``, too."""
+        text = dumps(self.to_json())
         if len(text) > MAX_HEADER:
             raise MessageRefused("header", f"{HEADER} of {len(text)} > {MAX_HEADER} characters")
         return text
@@ -135,6 +141,11 @@ def parse_header(text: object) -> Header | None:
         said = loads(text)
     except ValueRefused as error:
         raise MessageRefused("header", f"{HEADER}: {error}") from None
+    return header_of(said)
+
+
+def header_of(said: Json) -> Header:
+    """The header from its JSON. Raises ``MessageRefused``, reason ``schema``."""
     schemas.validate("header", said)
     known = {name: said[on_wire] for name, on_wire in _FIELDS if on_wire in said}
     for name, value in known.items():
@@ -184,6 +195,13 @@ def parse(
     ``property``, ``header``, ``schema``, ``incomplete``. AMQP leaves an unset property out, the
     virtual transports send null: both are "missing" here.
     """
+    return checked(kind, reply_to, correlation_id, parse_header(header), at_worker=at_worker)
+
+
+def checked(
+    kind: object, reply_to: object, correlation_id: object, said: Header | None, *, at_worker: bool
+) -> Envelope:
+    """The same with a header that has been read already."""
     if kind is None:
         raise MessageRefused("no_type", "the property 'type' is missing")
     if not isinstance(kind, str) or kind not in KINDS:
@@ -194,7 +212,6 @@ def parse(
         raise MessageRefused("wrong_side", f"a {kind} was sent to {side}")
     reply_to = _property("reply_to", reply_to)
     correlation_id = _property("correlation_id", correlation_id)
-    said = parse_header(header)
     if at_worker and reply_to is None:
         raise MessageRefused("no_reply_to", f"a {kind} without reply_to cannot be answered")
     if kind in (REQUEST, RESPONSE, CANCEL) and correlation_id is None:

@@ -17,7 +17,7 @@ from protocol import envelope, schemas, states
 from protocol.errors import MessageRefused, ValueRefused
 from protocol.failure import FailureDict
 from protocol.size import MAX_BODY
-from protocol.values import MAX_CONTAINERS, Json, demand_few, dumps, loads
+from protocol.values import MAX_CONTAINERS, MAX_DEPTH, Json, demand_few, dumps, loads
 
 Action = Literal["execute", "revert"]
 #: Why a worker gives a request back unstarted: it was ``full``, the start-by had passed (``late``),
@@ -263,14 +263,23 @@ def decode(kind: str, body: object, *, at_worker: bool) -> Message:
     Raises ``MessageRefused``: reason ``too_long`` for one of more than ``size.MAX_BODY`` bytes,
     which is not read, ``json`` for what is no JSON, ``schema`` for JSON that is no such message.
     """
+    return read(kind, parse(body), at_worker=at_worker)
+
+
+def parse(body: object, max_depth: int = MAX_DEPTH) -> Json:
+    """The JSON of a body. Raises ``MessageRefused``, reason ``too_long`` or ``json``."""
     if not isinstance(body, (bytes, bytearray, memoryview, str)):
         raise MessageRefused("json", f"a body of type {type(body).__name__}, bytes expected")
     demand_length(len(body))
     try:
         demand_few(body, "the body", MAX_CONTAINERS)
-        said = loads(body if isinstance(body, (str, bytes)) else bytes(body))
+        return loads(body if isinstance(body, (str, bytes)) else bytes(body), max_depth)
     except ValueRefused as error:
         raise MessageRefused("json", str(error)) from None
+
+
+def read(kind: str, said: Json, *, at_worker: bool) -> Message:
+    """The message that JSON is. Raises ``MessageRefused``, reason ``schema``."""
     if kind == envelope.REQUEST:
         return _request(said)
     if kind == envelope.RESPONSE:

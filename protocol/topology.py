@@ -72,6 +72,8 @@ class Address:
     declare: Queue | Exchange | None = None
     #: Seconds that what is published here is kept when nobody reads it; None: for ever.
     expires: float | None = field(default=None, compare=False)
+    #: Whether who reads here has announced that he reads several messages as one (``batch``).
+    takes_batches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +143,15 @@ class Names:
         Declared by the publisher as well, so that what is sent before any worker exists is kept (as
         taskflow does).
         """
-        return self._address(self.topic(topic), declare=True)
+        return self._address(self.topic(topic), True)
 
-    def to_replies(self, key: str) -> Address:
+    def to_replies(self, key: str, *, takes_batches: bool = False) -> Address:
         """To one executor."""
-        return self._address(self.replies(key), declare=not self.is_native)
+        return self._address(self.replies(key), not self.is_native, takes_batches)
 
-    def to_inbox(self, key: str) -> Address:
+    def to_inbox(self, key: str, *, takes_batches: bool = False) -> Address:
         """Native only: to one worker process."""
-        return self._address(self.inbox(key), declare=False)
+        return self._address(self.inbox(key), False, takes_batches)
 
     def to_everybody(self, exchange: Exchange) -> Address:
         """Native only: to all who hear this fan-out now."""
@@ -175,9 +177,10 @@ class Names:
         name = f"{self._root}_{key}"
         return Queue(name, exchange, "", durable=True, auto_delete=False, expires=INBOX_EXPIRES)
 
-    def _address(self, queue: Queue, declare: bool) -> Address:
+    def _address(self, queue: Queue, declares: bool, takes_batches: bool = False) -> Address:
         exchange = queue.exchange.name if queue.exchange else ""
-        return Address(exchange, queue.routing_key, queue if declare else None, queue.expires)
+        declared = queue if declares else None
+        return Address(exchange, queue.routing_key, declared, queue.expires, takes_batches)
 
 
 def inbox_key(topic: str, boot: str) -> str:

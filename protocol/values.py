@@ -100,12 +100,12 @@ def dumps(value: object, what: str = "value", most: int | None = None) -> str:
     return text
 
 
-def loads(data: str | bytes | bytearray | memoryview) -> Json:
+def loads(data: str | bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> Json:
     """The value of a JSON text; bytes are strict UTF-8.
 
     Raises :class:`~protocol.errors.ValueRefused` (its ``path`` empty) for anything that is not one
     JSON value by RFC 8259: NaN and Infinity, an exponent beyond a float, trailing text, invalid
-    UTF-8; and for more than :data:`MAX_DEPTH` levels, which are counted before anything descends.
+    UTF-8; and for more than ``max_depth`` levels, which are counted before anything descends.
     Of duplicate keys the last one counts.
     """
     if isinstance(data, str):
@@ -118,10 +118,10 @@ def loads(data: str | bytes | bytearray | memoryview) -> Json:
     else:
         raise ValueRefused(f"JSON is text or bytes, and this is {_an(_name(type(data)))}")
     decoder = _DECODER
-    if len(text) > MAX_DEPTH:  # a shorter text can be neither too deep nor hold a large int
+    if len(text) > max_depth:  # a shorter text can be neither too deep nor hold a large int
         raw = text.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
-            raise ValueRefused(f"JSON nested more than {MAX_DEPTH} levels deep")
+        if raw.count(b"[") + raw.count(b"{") > max_depth and _depth(raw) > max_depth:
+            raise ValueRefused(f"JSON nested more than {max_depth} levels deep")
         if len(raw) > LARGE_DIGITS and _LARGE_RUN in raw.translate(_DIGITS_ONLY):
             decoder = _LARGE_DECODER
     try:

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from protocol.envelope import BATCH
 from protocol.messages import Held
 from protocol.tickets import Ticket, to_text
 from protocol.timing import BEAT, KEEP, KEEP_JOURNALED, LEASE
@@ -82,6 +83,11 @@ class Known:
         self.beat_at = math.inf
         #: When it is looked at next; see :class:`Executors`.
         self.alarm = math.inf
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it has said that it reads several messages as one."""
+        return self.caps is not None and self.understands(BATCH)
 
     def understands(self, kind: str) -> bool:
         """Whether messages of this kind may be sent to it. Who has not said so yet is one of us."""
@@ -202,6 +208,11 @@ class Executors:
     def get(self, reply_to: str) -> Known | None:
         """The executor of this key, if it is known."""
         return self._known.get(reply_to)
+
+    def take_batches(self, reply_to: str) -> bool:
+        """Whether the executor of this key has said that it reads several messages as one."""
+        known = self._known.get(reply_to)
+        return known is not None and known.takes_batches
 
     def meet(self, reply_to: str, now: float) -> Known | None:
         """The same, known from now on; None if there is no room for one more."""

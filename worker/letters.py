@@ -6,7 +6,7 @@ who is told what, and when; that is the shift's. To taskflow's peers no header i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from protocol import envelope, kombu_json, messages
@@ -39,8 +39,11 @@ class Letters:
         slots: int,
         beat: float,
         can_stop: bool,
+        takes_batches: Callable[[str], bool],
     ) -> None:
+        """``takes_batches``: whether who is answered at this key has said that he does."""
         self._names = names
+        self._takes_batches = takes_batches
         self._topics = topics
         self._worker = worker
         self._boot = boot
@@ -64,7 +67,7 @@ class Letters:
         self, reply_to: str, offered: Iterable[str], credit: int, now: float
     ) -> list[Parcel]:
         """NOTIFY to one executor, one for each topic."""
-        return self._answers(self._names.to_replies(reply_to), offered, credit, now)
+        return self._answers(self._to(reply_to), offered, credit, now)
 
     def _answers(
         self, address: Address, offered: Iterable[str], credit: int, now: float
@@ -149,7 +152,7 @@ class Letters:
                 credit=credit,
             )
         around = Envelope(envelope.RESPONSE, correlation_id=record.uuid, header=header)
-        return Parcel(self._names.to_replies(record.reply_to), around, body)
+        return Parcel(self._to(record.reply_to), around, body)
 
     def instead_of(self, refused: Parcel, why: str) -> Parcel:
         """The FAILURE that is told instead of an end which the broker does not take."""
@@ -181,7 +184,10 @@ class Letters:
         )
 
     def _parcel(self, reply_to: str, around: Envelope, message: messages.Message) -> Parcel:
-        return Parcel(self._names.to_replies(reply_to), around, messages.encode(message))
+        return Parcel(self._to(reply_to), around, messages.encode(message))
+
+    def _to(self, reply_to: str) -> Address:
+        return self._names.to_replies(reply_to, takes_batches=self._takes_batches(reply_to))
 
 
 def _clock(now: float) -> int:

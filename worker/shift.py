@@ -93,7 +93,14 @@ class Shift:
         self._executors = Executors()
         self._reception = Reception(boot, self._executors, self.counts, pace=pace(beat))
         self._letters = Letters(
-            names, topics, worker=worker, boot=boot, slots=slots, beat=beat, can_stop=can_stop
+            names,
+            topics,
+            worker=worker,
+            boot=boot,
+            slots=slots,
+            beat=beat,
+            can_stop=can_stop,
+            takes_batches=self._executors.take_batches,
         )
         self._letters.replaces = replaces
         self._voice = Voice(

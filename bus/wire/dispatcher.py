@@ -17,10 +17,11 @@ from typing import Final
 from bus.wire.broker import Delivery
 from bus.wire.guard import Guard
 from bus.wire.unopened import COMPRESSION
-from protocol import envelope, messages
+from protocol import batch, envelope, messages
 from protocol.envelope import HEADER
 from protocol.errors import MessageRefused
 from protocol.parcel import Received, Refused
+from protocol.values import Json
 
 logger = logging.getLogger("taskline.bus.wire.dispatcher")
 
@@ -51,10 +52,13 @@ class Dispatcher:
         self._lines: dict[str, tuple[float, int, int]] = {}
 
     def sort(self, deliveries: Sequence[Delivery]) -> list[Received | Refused]:
-        """What each delivery is, in order. Never raises for anything a peer can send."""
-        return [self._sort(delivery) for delivery in deliveries]
+        """What each delivery is, in order. Never raises for anything a peer can send.
 
-    def _sort(self, delivery: Delivery) -> Received | Refused:
+        A batch is all that is in it.
+        """
+        return [found for delivery in deliveries for found in self._sort(delivery)]
+
+    def _sort(self, delivery: Delivery) -> list[Received | Refused]:
         message = delivery.message
         properties = delivery.properties
         kind = properties.get("type")
@@ -81,18 +85,41 @@ class Dispatcher:
             around = envelope.parse(
                 kind, reply_to, correlation_id, headers.get(HEADER), at_worker=self._at_worker
             )
+            if around.kind == envelope.BATCH:
+                return [self._part(part, reply_to) for part in batch.parts(message.body)]
             body = messages.decode(around.kind, message.body, at_worker=self._at_worker)
         except MessageRefused as refusal:
             self._count(refusal, reply_to)
-            return Refused(
-                refusal.reason,
-                refusal.detail,
-                _text(kind) if is_known else None,
-                _text(reply_to) if is_known else None,
-                _text(correlation_id) if is_known else None,
-                is_foreign,
+            return [
+                Refused(
+                    refusal.reason,
+                    refusal.detail,
+                    _text(kind) if is_known else None,
+                    _text(reply_to) if is_known else None,
+                    _text(correlation_id) if is_known else None,
+                    is_foreign,
+                )
+            ]
+        return [Received(replace(around, is_foreign=True) if is_foreign else around, body)]
+
+    def _part(self, part: dict[str, Json], reply_to: object) -> Received | Refused:
+        """What a message in a batch is: never foreign, for a batch has our header."""
+        kind, correlation_id = part["type"], part.get("correlation_id")
+        try:
+            header = envelope.header_of(part["header"])
+            around = envelope.checked(
+                kind, reply_to, correlation_id, header, at_worker=self._at_worker
             )
-        return Received(replace(around, is_foreign=True) if is_foreign else around, body)
+            if around.kind == envelope.BATCH:
+                raise MessageRefused("unknown_type", "a batch in a batch")
+            return Received(
+                around, messages.read(around.kind, part["body"], at_worker=self._at_worker)
+            )
+        except MessageRefused as refusal:
+            self._count(refusal, reply_to)
+            return Refused(
+                refusal.reason, refusal.detail, _text(kind), _text(reply_to), _text(correlation_id)
+            )
 
     def _count(self, refusal: MessageRefused, reply_to: object) -> None:
         self.refusals[refusal.reason] += 1

@@ -6,10 +6,10 @@ connection until it is taken; peers expect to hear a thing twice. What gathers m
 (``outbox``).
 
 A message that is never taken must not keep the others waiting: a list in which there is one is sent
-one by one, and the one that is refused alone, again and again, is dropped, and whoever sent it is
-told (``on_drop``): the broker may take less than a body may hold. After a list that was not taken
-in time the next is half as long, and after one that was, twice: over a slow line, too,
-something arrives.
+one by one, a batch (``load``) by halves, and the one that is refused alone, again and again, is
+dropped, and whoever sent it is told (``on_drop``): the broker may take less than a body may hold.
+After a list that was not taken in time the next is half as long, and after one that was, twice:
+over a slow line, too, something arrives.
 
 A publish ends by a deadline, whatever the broker does (``deadlines``), so that this thread always
 comes round. RabbitMQ may say that it has no room: then the list waits on its connection, for a
@@ -21,19 +21,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
 
 from bus.wire import deadlines
 from bus.wire.backoff import Backoff
 from bus.wire.broker import MOST_AT_ONCE, Broker
 from bus.wire.confirms import NotTaken
 from bus.wire.guard import Guard
+from bus.wire.load import Load
 from bus.wire.outbox import Outbox
 from bus.wire.outgoing import Undeliverable
 from bus.wire.urls import BrokerUrl
 from bus.wire.watch import WATCH
+from protocol import batch
 from protocol.parcel import Parcel
 
 logger = logging.getLogger("taskline.bus.wire.publisher")
@@ -67,6 +67,7 @@ class Publisher:
         self._is_away = False
         self._away_since = 0.0
         self._most = MOST_AT_ONCE  # messages in the next list
+        self._most_bytes = batch.MOST_BYTES  # in a batch
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -145,32 +146,36 @@ class Publisher:
 
     def _send(self, parcels: list[Parcel], backoff: Backoff) -> bool:
         """Send these, but what is refused for good; False if it was stopped before."""
-        waiting = deque(parcels)
+        waiting = Load(parcels, self._most_bytes)
         one_by_one = False
         refusals = 0
         while waiting and not self._stopping.is_set():
-            now = list(islice(waiting, 1 if one_by_one else self._most))
+            now = waiting.first(1 if one_by_one else self._most)
             try:
                 if not self._broker.is_open:
                     self._broker.open()
                 self._broker.publish(now)
             except Undeliverable as refusal:
                 if refusal.parcel is not None:  # nothing was sent
-                    self._drop(refusal.parcel, refusal)
-                    waiting.remove(refusal.parcel)
+                    if not waiting.split(refusal.parcel):
+                        self._drop(waiting.drop(refusal.parcel), refusal)
                     continue
                 self._broker.close()
+                if one_by_one and waiting.split():
+                    self._most_bytes = min(self._most_bytes, len(now[0].body) // 2)
+                    continue
                 refusals = refusals + 1 if one_by_one else 0
                 one_by_one = True
                 if refusals == MOST_REFUSALS:
-                    self._drop(waiting.popleft(), refusal)
+                    self._drop(waiting.drop(), refusal)
                     refusals = 0
                 elif refusals:
                     self._wait(len(now), refusal, backoff)
             except Exception as error:  # whatever it was, the list has not been taken
-                for _ in range(error.taken if isinstance(error, NotTaken) else 0):
-                    waiting.popleft()  # or not all of it
+                waiting.taken(error.taken if isinstance(error, NotTaken) else 0)  # not all of it
                 self._broker.close()
+                if len(now) == 1 and waiting:
+                    waiting.split()
                 self._most = max(1, len(now) // 2)
                 self._wait(len(now), error, backoff)
             else:
@@ -178,8 +183,7 @@ class Publisher:
                 self._note_back()
                 refusals = 0
                 self._most = min(MOST_AT_ONCE, 2 * self._most)
-                for _ in now:
-                    waiting.popleft()
+                waiting.taken(len(now))
         return not waiting
 
     def _wait(self, count: int, error: Exception, backoff: Backoff) -> None:

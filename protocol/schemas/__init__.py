@@ -38,6 +38,7 @@ NAMES: Final = (
     "receipt",
     "release",
     "dropped",
+    "batch",
 )
 
 

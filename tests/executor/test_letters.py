@@ -70,7 +70,7 @@ def test_a_request_names_all_its_tickets_there_and_its_own_attempt(
     sent(request, Peer("b" * 16, "native", "other"), 9000)
     newest = sent(request, worker, 2000)
     parcel = letters.request(request, newest, "x")
-    assert parcel.address == NATIVE.to_inbox("x.a")
+    assert parcel.address == NATIVE.to_inbox("x.a", takes_batches=True)
     read = arrived(parcel, at_worker=True)
     assert read.envelope.correlation_id == "u1"
     assert read.envelope.header == Header(
@@ -96,6 +96,22 @@ def test_a_first_attempt_of_a_first_round_leaves_out_what_goes_without_saying(
     assert (header.attempt, header.base, header.time_limit) == (None, None, None)
 
 
+def test_who_has_not_said_that_he_reads_batches_is_sent_none(
+    letters: Letters, worker: Peer
+) -> None:
+    request = Request(order("u1"), 0.0)
+    attempt = sent(request, worker, 1000)
+    for caps in (None, frozenset({"held", "receipt"})):
+        worker.caps = caps
+        for parcel in (
+            letters.request(request, attempt, "x"),
+            letters.cancel(request, worker),
+            letters.receipt(worker, "3:1"),
+        ):
+            assert parcel.address == NATIVE.to_inbox("x.a")
+            assert not parcel.address.takes_batches
+
+
 @pytest.mark.parametrize(
     ("phase", "forced", "able", "body"),
     [
@@ -117,7 +133,7 @@ def test_a_cancel_says_why_and_what_if_it_runs(
     if not able:
         worker.caps = frozenset(CAPS)
     parcel = letters.cancel(request, worker)
-    assert parcel.address == NATIVE.to_inbox("x.a")
+    assert parcel.address == NATIVE.to_inbox("x.a", takes_batches=True)
     read = arrived(parcel, at_worker=True)
     assert read.message == body
     assert read.envelope.header == Header(
@@ -133,7 +149,7 @@ def test_a_cancel_says_why_and_what_if_it_runs(
 
 def test_a_receipt_is_about_tickets_and_no_request(letters: Letters, worker: Peer) -> None:
     parcel = letters.receipt(worker, "3:1-7 4:1")
-    assert parcel.address == NATIVE.to_inbox("x.a")
+    assert parcel.address == NATIVE.to_inbox("x.a", takes_batches=True)
     read = arrived(parcel, at_worker=True)
     assert read.message == Receipt("3:1-7 4:1")
     assert (read.envelope.kind, read.envelope.correlation_id) == (envelope.RECEIPT, None)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from protocol import envelope
 from protocol.envelope import (
+    BATCH,
     CANCEL,
     DROPPED,
     HELD,
@@ -380,8 +381,8 @@ def test_envelopes_and_headers_are_frozen() -> None:
 
 def test_the_kinds_are_taskflows_three_and_ours() -> None:
     """All of ours are announced in ``caps``, and nothing else is but that a run can be ended."""
-    assert KINDS == (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED)
+    assert KINDS == (NOTIFY, REQUEST, RESPONSE, HELD, CANCEL, RECEIPT, RELEASE, DROPPED, BATCH)
     assert {cap.upper() for cap in envelope.CAPS} == set(KINDS) - {NOTIFY, REQUEST, RESPONSE}
     assert envelope.STOPS not in envelope.CAPS
     assert parse_header(Header(caps=(*envelope.CAPS, envelope.STOPS)).to_text()) is not None
-    assert {kind for kind, _ in NEEDED} == set(KINDS) - {NOTIFY}
+    assert {kind for kind, _ in NEEDED} == set(KINDS) - {NOTIFY, BATCH}  # those in it need theirs

@@ -75,6 +75,10 @@ VALID: dict[str, list[Any]] = {
     ],
     "receipt": [{"tickets": "3:17-20,25 4:2"}],
     "dropped": [{"tickets": "1:1"}],
+    "batch": [
+        {"messages": [{"type": "REQUEST", "header": {"v": 1}, "body": {}, "correlation_id": "u"}]},
+        {"messages": [{"type": "X", "header": 1, "body": [], "later": 2}] * 3},
+    ],
 }
 
 

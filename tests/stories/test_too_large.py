@@ -30,6 +30,25 @@ def narrow() -> Iterator[str]:
 
 
 @pytest.mark.slow
+def test_what_it_takes_one_by_one_arrives_though_it_travelled_together(
+    narrow: str, exchange: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Forty requests of 10 kB are ready at once, and so are their results."""
+    text = "x" * 10_000
+    with (
+        Worker(
+            [tasks.__name__], url=narrow, exchange=exchange, pool="threads", concurrency=40
+        ) as worker,
+        Executor(narrow, exchange=exchange) as executor,
+    ):
+        executor.wait_for_workers(1, DEADLINE)
+        futures = [executor.submit(tasks.echo, text) for _ in range(40)]
+        assert [future.result(DEADLINE) for future in futures] == [[[text], {}]] * 40
+        assert "undeliverable" not in worker.counts()
+    assert "never be sent" not in caplog.text
+
+
+@pytest.mark.slow
 def test_what_the_broker_does_not_take_fails_alone_and_is_written_down(
     narrow: str, exchange: str, tmp_path: Path
 ) -> None:

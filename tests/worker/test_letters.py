@@ -21,6 +21,7 @@ from worker.record import Record
 def letters(dialect: Any = "native", **settings: Any) -> Letters:
     """Of a worker of two topics."""
     said = {"worker": "w", "boot": BOOT, "slots": 3, "beat": BEAT, "can_stop": True} | settings
+    said.setdefault("takes_batches", lambda _: False)
     return Letters(Names(dialect, "test"), ("x", "y"), **said)
 
 

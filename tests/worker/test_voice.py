@@ -32,7 +32,16 @@ class Scene:
         self.slots = Slots("w", 2, can_stop=True)
         self.slots.offer([Offer(TASK)])
         names = Names("native", "test")
-        letters = Letters(names, ("x",), worker="w", boot=BOOT, slots=2, beat=BEAT, can_stop=True)
+        letters = Letters(
+            names,
+            ("x",),
+            worker="w",
+            boot=BOOT,
+            slots=2,
+            beat=BEAT,
+            can_stop=True,
+            takes_batches=self.executors.take_batches,
+        )
         self.voice = Voice(letters, self.slots, self.executors, self.counts, pace=BEAT)
         known = self.executors.meet("ex-1", 0.0)
         assert known is not None

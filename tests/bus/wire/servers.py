@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from protocol.envelope import NOTIFY, Envelope
+from protocol.envelope import NOTIFY, Envelope, Header
 from protocol.parcel import Parcel, Received, Refused
 from protocol.topology import Address
 
@@ -84,9 +84,9 @@ class Collected:
         return [item.envelope.reply_to for item in self._items if isinstance(item, Received)]
 
 
-def question(address: Address, asker: str) -> Parcel:
+def question(address: Address, asker: str, header: Header | None = None) -> Parcel:
     """A question from ``asker``: the smallest message there is that can be told from another."""
-    return Parcel(address, Envelope(NOTIFY, reply_to=asker), b"{}")
+    return Parcel(address, Envelope(NOTIFY, reply_to=asker, header=header), b"{}")
 
 
 def until(condition: Callable[[], object], deadline: float = DEADLINE) -> bool:

@@ -349,7 +349,69 @@ def test_the_peers_remembered_for_the_log_are_bounded(caplog: pytest.LogCaptureF
     assert dispatcher.refusals == {"json": MAX_REMEMBERED + 50}
 
 
+ON_REQUEST = Header(
+    executor="ex1", incarnation=1, boot="0" * 16, tickets="1:1", start_by=60000, mode="alo"
+).to_text()
+
+
+def batch_of(*parts: object, **changes: Any) -> Delivery:
+    """A batch of these, as a worker is sent it."""
+    about = {"type": "BATCH", "correlation_id": None, "headers": {HEADER: '{"v":1}'}} | changes
+    return delivery(json.dumps({"messages": parts}).encode(), **about)
+
+
+def part(uuid: str | None = "c-1", **changes: object) -> dict[str, object]:
+    """A good request in a batch, but for what is said otherwise."""
+    said = {
+        "type": "REQUEST",
+        "header": json.loads(ON_REQUEST),
+        "body": json.loads(REQUEST),
+    }
+    return said | ({} if uuid is None else {"correlation_id": uuid}) | changes
+
+
+def test_a_batch_is_all_that_is_in_it_each_as_if_it_had_come_alone() -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    alone = [delivery(headers={HEADER: ON_REQUEST}, correlation_id=uuid) for uuid in ("a", "b")]
+    assert dispatcher.sort([batch_of(part("a"), part("b"))]) == dispatcher.sort(alone)
+    assert not dispatcher.refusals
+
+
+@pytest.mark.parametrize(
+    ("reason", "bad"),
+    [
+        ("unknown_type", part(type="NONE")),
+        ("unknown_type", part(None, type="BATCH", body={"messages": [part()]})),
+        ("wrong_side", part(type="HELD", body={})),
+        ("no_correlation_id", part(None)),
+        ("property", part("c" * 300)),
+        ("schema", part(header={})),
+        ("schema", part(header=7)),
+        ("schema", part(header=None)),
+        ("incomplete", part(header={"v": 1})),
+        ("schema", part(body={})),
+        ("schema", part(body=None)),
+    ],
+)
+def test_what_is_refused_in_a_batch_costs_only_itself(reason: str, bad: dict[str, object]) -> None:
+    dispatcher = Dispatcher(at_worker=True)
+    first, second, third = dispatcher.sort([batch_of(part("a"), bad, part("z"))])
+    assert isinstance(first, Received)
+    assert isinstance(third, Received)
+    assert isinstance(second, Refused)
+    assert second.reason == reason
+    assert second.reply_to == "peer"
+    assert dispatcher.refusals == {reason: 1}
+
+
+def test_a_batch_without_our_header_is_refused() -> None:
+    """taskflow's peers send none; where messages are signed it would be a way round that."""
+    assert (
+        refused(Dispatcher(at_worker=True), batch_of(part(), headers=None)).reason == "incomplete"
+    )
+
+
 def test_the_kinds_of_the_protocol_are_all_looked_at() -> None:
     """A kind added to the protocol needs its place in the tables above."""
-    looked_at = {message.kind for _, message in OURS} | {"NOTIFY", "REQUEST", "RESPONSE"}
+    looked_at = {message.kind for _, message in OURS} | {"NOTIFY", "REQUEST", "RESPONSE", "BATCH"}
     assert looked_at == set(envelope.KINDS)

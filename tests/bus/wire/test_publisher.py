@@ -11,10 +11,11 @@ from pathlib import Path
 import kombu
 import pytest
 
-from bus.wire import Broker, BrokerUrl, Publisher, parse_url
+from bus.wire import Broker, BrokerUrl, Dispatcher, Publisher, parse_url
+from bus.wire.broker import Delivery
 from bus.wire.publisher import MOST_REFUSALS
 from bus.wire.testing import PrivateRedis, free_port
-from protocol.envelope import NOTIFY, RESPONSE, Envelope, Header
+from protocol.envelope import BATCH, NOTIFY, RESPONSE, Envelope, Header
 from protocol.parcel import Parcel
 from protocol.topology import Address, Names, Queue
 from tests.bus.wire.conftest import Through
@@ -87,6 +88,27 @@ def test_what_is_sent_arrives_in_order_and_flush_waits_for_it(
         sender.send([question(to, asker)])
     assert sender.flush(DEADLINE)
     assert taken(broker_url, names.topic("t"), sent[-1]) == sent
+
+
+def test_what_is_ready_for_one_reader_of_batches_is_one_message(
+    broker_url: str, names: Names, publisher: Publish
+) -> None:
+    reader = Broker(parse_url(broker_url))
+    reader.open()
+    reader.consume([names.inbox("t.b")])
+    to = names.to_inbox("t.b", takes_batches=True)
+    sent = [question(to, "asker", header=Header(keep=n)) for n in range(50)]
+    publisher(broker_url).send(sent)
+    found: list[Delivery] = []
+    deadline = time.monotonic() + DEADLINE
+    while not found and time.monotonic() < deadline:
+        found = reader.drain(0.2)
+        reader.settle(found)
+    assert [delivery.properties["type"] for delivery in found] == [BATCH]
+    assert [part.envelope for part in Dispatcher(at_worker=True).sort(found)] == [
+        parcel.envelope for parcel in sent
+    ]
+    reader.close()
 
 
 def test_each_thread_that_sends_keeps_its_order(names: Names, publisher: Publish) -> None:
