@@ -58,17 +58,16 @@ class Executor(concurrent.futures.Executor):
 
     ``url``: which broker: none or ``local://[/path]`` (this machine, no server), ``memory://``,
     ``redis://…``, ``amqp://…``. ``exchange`` and ``topics``: under which name, and on which topics,
-    workers are found. ``name``: what this executor is called; with a
-    journal its identity. ``workers``: how many
-    private worker processes to start, which offer the caller's own module and whatever functions
-    are submitted, and live as long as this executor. ``dialects``: who is spoken to; add
-    ``"taskflow"`` for taskflow's workers. ``transport_options``: kombu's.
+    workers are found. ``name``: what this executor is called, for people; others may be called the
+    same. ``workers``: how many private worker processes to start, which offer the caller's own
+    module and whatever functions are submitted, and live as long as this executor. ``dialects``:
+    who is spoken to; add ``"taskflow"`` for taskflow's workers. ``transport_options``: kombu's.
 
     ``journal``: the path of a file in which every request is written down, from its submission to
-    its end. It needs a ``name``. Made again with the same name and journal, after whatever ended
-    its process, an executor takes up every request that was open: :meth:`open_requests` hands out
-    their futures, :meth:`get` finds any request, and ``options(key=…)`` lets a script that is run
-    again submit nothing twice.
+    its end. It needs a ``name``, and from then on takes no other. Made again with the same name and
+    journal, after whatever ended its process, an executor takes up every request that was open:
+    :meth:`open_requests` hands out their futures, :meth:`get` finds any request, and
+    ``options(key=…)`` lets a script that is run again submit nothing twice.
 
     ``signing_keys``: the path of a file of keys, the same at every executor and worker, with which
     all messages are signed. What is unsigned, or signed with another key, is refused; with

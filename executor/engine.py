@@ -41,7 +41,7 @@ from executor.ledger import Ledger
 from executor.memory import Memory
 from executor.moments import Moments
 from executor.pen import Pen
-from executor.places import queues_of, topics_of
+from executor.places import check_topics, queues_of, topics_of
 from executor.private import hire
 from executor.recall import OnConflict, Recall
 from executor.recovery import collector_paused, open_journal, take_up
@@ -59,7 +59,7 @@ from protocol.errors import (
     UnknownRequest,
     WaitTimeout,
 )
-from protocol.topology import Dialect, check_name, takes_replies
+from protocol.topology import Dialect, check_name, identity_of, takes_replies
 from protocol.values import Json
 
 logger = logging.getLogger("taskline.executor.engine")
@@ -69,7 +69,6 @@ Answer = TypeVar("Answer")
 ASK_TIMEOUT = 5.0  # seconds for the keeper to answer a question of ours
 STOP_TIMEOUT = 10.0  # seconds for all threads and private workers to end, once nothing is open
 FLUSH = 2.0  # of those, for what is to be sent, if the broker does not take it
-_SHOWN_NAME = 55  # characters of a name, of 64, that leave room for a dot and eight digits
 LEAST = 0.1  # seconds that each gets to end, however late it is
 
 
@@ -91,16 +90,17 @@ class Engine:
         workers: int,
         offers: Callable[[], Sequence[str]],
     ) -> None:
-        self.id = _identity(name, keeps_journal=journal is not None)
         self.broker = parse_url(url, transport_options)
         self.broker.check_dialects(dialects)
         self.dialects = tuple(dialects)
-        self.topics = topics_of(topics, self.id, dialects, workers)
+        checked = check_topics(topics, dialects, workers)
+        if name:
+            _check(name)
         if journal is not None and not name:
             raise ConfigurationError(
-                f"journal={os.fspath(journal)!r} needs a name: the workers keep results for it, "
-                "and answer to it after a restart; give the same name each time, such as "
-                f"Executor(name='nightly', journal={os.fspath(journal)!r})"
+                f"journal={os.fspath(journal)!r} needs a name, which is written in it, so that "
+                "nobody goes on with what another one began; give the same name each time, such "
+                f"as Executor(name='nightly', journal={os.fspath(journal)!r})"
             )
         #: In which a call's ``eta`` is read.
         self.moments = Moments()
@@ -117,46 +117,47 @@ class Engine:
                 "workers=N starts processes, and memory:// lives in this one only: leave the URL "
                 "out, or run a worker.Worker(…, url='memory://') in this process"
             )
-        queues, passing = queues_of(dialects, exchange, self.id, keeps_replies=journal is not None)
-        self.deliverer = Deliverer(f"taskline-deliverer-{self.id[:8]}")
-        guard = make_guard(signing_keys, require_signature, dialects, queues)
-        if signing_keys is not None and "taskflow" in dialects:
-            logger.warning(
-                "taskflow's peers know no signatures: what comes from there is believed unsigned"
-            )
-        self._publisher = Publisher(
-            self.broker,
-            name=f"taskline-publisher-{self.id[:8]}",
-            guard=guard,
-            on_drop=lambda parcel, why: self._keeper.put(Undeliverable(parcel, why)),
-        )
-        self._dispatcher = Dispatcher(at_worker=False, guard=guard)
-        self._listener = Listener(
-            self.broker,
-            queues,
-            self._dispatcher,
-            lambda deliveries: self._keeper.put(Heard(deliveries)),
-            on_consuming=self._consumes,
-            name=f"taskline-listener-{self.id[:8]}",
-            delete_at_end=passing,
-        )
-        self._claims = Claims(self.broker, name=f"taskline-claims-{self.id[:8]}")
         self._journal_path = "" if journal is None else os.fspath(journal)
         self._journal: Journal | None = None
         #: What was open in the journal, until somebody has asked for that: uuids.
         self._taken: list[str] = []
-        if journal is None:
+        with collector_paused(), contextlib.ExitStack() as undo:
+            if journal is not None and name:
+                self._journal = open_journal(Path(journal), name)
+                undo.callback(self._journal.close)
+            #: What workers know it by. First of all: it is in the name of whatever is made below.
+            self.id = self._identity(name)
+            self.topics = topics_of(checked, self.id, workers)
+            self._replies, self._hellos = queues_of(dialects, exchange, self.id)
+            queues = [*self._replies, *self._hellos]
+            self.deliverer = Deliverer(f"taskline-deliverer-{self.id[:8]}")
+            guard = make_guard(signing_keys, require_signature, dialects, queues)
+            if signing_keys is not None and "taskflow" in dialects:
+                logger.warning(
+                    "taskflow's peers know no signatures: what comes from there is believed "
+                    "unsigned"
+                )
+            self._publisher = Publisher(
+                self.broker,
+                name=f"taskline-publisher-{self.id[:8]}",
+                guard=guard,
+                on_drop=lambda parcel, why: self._keeper.put(Undeliverable(parcel, why)),
+            )
+            self._dispatcher = Dispatcher(at_worker=False, guard=guard)
+            self._listener = Listener(
+                self.broker,
+                queues,
+                self._dispatcher,
+                lambda deliveries: self._keeper.put(Heard(deliveries)),
+                on_consuming=self._consumes,
+                name=f"taskline-listener-{self.id[:8]}",
+            )
+            self._claims = Claims(self.broker, name=f"taskline-claims-{self.id[:8]}")
             self._keeper = self._make_keeper(exchange, workers)
-        else:
-            with collector_paused():
-                self._journal = open_journal(Path(journal), self.id)
-                try:
-                    self._keeper = self._make_keeper(exchange, workers)
-                    make = self._make_future
-                    self._taken = take_up(self._journal, self._requests, self._keeper, make)
-                except BaseException:
-                    self._journal.close()
-                    raise
+            if self._journal is not None:
+                make = self._make_future
+                self._taken = take_up(self._journal, self._requests, self._keeper, make)
+            undo.pop_all()
         self._private = None
         if workers:
             life = os.getpid() if self._journal is None else self._journal.incarnation
@@ -182,6 +183,15 @@ class Engine:
         except BaseException:
             self._stop_all(time.monotonic() + STOP_TIMEOUT)
             raise
+
+    def _identity(self, name: str | None) -> str:
+        """The journal's, which goes on; else one that is drawn for this process, and ends with it.
+
+        Nobody is kept from using a name twice.
+        """
+        if self._journal is not None:
+            return self._journal.identity
+        return identity_of(name, secrets.token_hex(4)) if name else secrets.token_hex(8)
 
     def _make_keeper(self, exchange: str, workers: int) -> Keeper:
         """The keeper with its ledger, the door to it, and all that finds a request again."""
@@ -415,6 +425,9 @@ class Engine:
 
         leaving.forget(self)
         self._keeper.put(Leaving())
+        self._listener.delete_too(self._hellos)
+        if self._journal is None or not (self._requests.unsettled or self.futures()):
+            self._listener.delete_too(self._replies)  # nobody waits for what comes now
         if self._private is not None:
             self._private.stop(left(until - time.monotonic() - 2.0))  # the others need some as well
         self._listener.stop(left(STOP_TIMEOUT))
@@ -454,8 +467,8 @@ class Engine:
     def _what_then(self) -> str:
         if self._journal is not None:
             return (
-                f"; they are in {self._journal_path}, and the next executor named {self.id} with "
-                "that journal takes them up again"
+                f"; they are in {self._journal_path}, and the next executor named "
+                f"{self._journal.executor} with that journal takes them up again"
             )
         if self._private is not None:
             return ", and end with it: shutdown(), or with Executor(…), waits for them"
@@ -473,24 +486,13 @@ class Engine:
             self._private.forked()
 
 
-def _identity(name: str | None, *, keeps_journal: bool) -> str:
-    """Under what workers know it: its name alone if a journal says how far it came under that.
+def _check(name: str) -> None:
+    """Raise ``ConfigurationError`` unless workers will answer to it: a name alone may be one's own.
 
-    Without one nothing is gone on with, and nobody is kept from using a name twice. To workers two
-    of one identity are one: the second one's requests would be old ones of the first, never to be
-    started, and each would take the other's answers.
+    (Of a journal that was begun before there were identities.)
     """
-    if not name:
-        return secrets.token_hex(8)
-    checked = _checked(name)
-    return checked if keeps_journal else f"{checked[:_SHOWN_NAME]}.{secrets.token_hex(4)}"
-
-
-def _checked(name: str) -> str:
-    """The name, if workers will answer to it. Raises ``ConfigurationError``."""
-    if takes_replies(check_name("executor name", name)):
-        return name
-    raise ConfigurationError(
-        f"executor name {name!r} ends as the queues of workers and fan-outs do: leave out .call, "
-        ".hello, or the dot before sixteen hexadecimal digits"
-    )
+    if not takes_replies(check_name("executor name", name)):
+        raise ConfigurationError(
+            f"executor name {name!r} ends as the queues of workers and fan-outs do: leave out "
+            ".call, .hello, or the dot before sixteen hexadecimal digits"
+        )

@@ -30,7 +30,7 @@ def open_journal(path: Path, executor: str) -> Journal:
 
     Workers remember the executor's last incarnation for a day, whatever has become of its journal,
     and serve none before it. So one is never below the clock, in milliseconds: then a journal that
-    was deleted, or put back as it was last week, does not make its executor one that nobody serves.
+    was put back as it was last week does not make its executor one that nobody serves.
     """
     journal = Journal(path, executor, at_least=int(time.time() * 1000))
     for sentence in journal.damage:

@@ -46,12 +46,15 @@ Outcome = Literal["success", "failure", "error", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An executor began: one more incarnation of its name."""
+    """An executor began: one more incarnation of it."""
 
     word: ClassVar[str] = "opened"
 
+    #: Its name.
     executor: str
     incarnation: int
+    #: What workers know it by; None: its name.
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,8 @@ class ExecutorStatus:
     """The executor whose events these are, in its latest incarnation."""
 
     name: str
+    #: What workers know it by.
+    identity: str
     incarnation: int
     opened: float
     #: None: it runs, or was killed.
@@ -360,7 +362,9 @@ class History:
 
     def _opened(self, event: Opened, stamp: float) -> str | None:
         before = self.executor
-        self.executor = ExecutorStatus(event.executor, event.incarnation, stamp)
+        self.executor = ExecutorStatus(
+            event.executor, event.identity or event.executor, event.incarnation, stamp
+        )
         self.workers.clear()  # a new incarnation has heard of nobody yet
         self._gone.clear()
         if before is not None and before.name != event.executor:

@@ -36,6 +36,7 @@ DEFAULT_TOPIC: Final = "default"
 #: What exchanges, topics and native names may be made of: safe as an AMQP short string, as a Redis
 #: key and as a file name on every broker.
 _SAFE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST: Final = 64  # characters, of the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,16 @@ def check_name(what: str, name: object) -> str:
     raise ConfigurationError(
         f"{what} {name!r} cannot be used as a name: take 1 to 64 of A-Z a-z 0-9 . _ -"
     )
+
+
+def identity_of(name: str, chance: str) -> str:
+    """What workers know an executor by, and its replies are called: its name, and ``chance``.
+
+    Who has drawn that is nobody else, whatever others are called. To a worker two of one identity
+    would be one: requests of the second would be old ones of the first, or the other way round, and
+    each would take the other's answers. The end of a name that leaves no room for it is left out.
+    """
+    return f"{name[: _LONGEST - 1 - len(chance)]}.{chance}"
 
 
 def is_addressable(key: object) -> bool:

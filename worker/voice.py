@@ -7,6 +7,7 @@ written, ``letters``'.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -15,6 +16,7 @@ from protocol import envelope
 from protocol.errors import MessageRefused
 from protocol.messages import Held, Response
 from protocol.parcel import Parcel
+from protocol.timing import KEEP
 from worker.effects import Effect, Send
 from worker.known import Executors, Known
 from worker.letters import RUNNING, Letters
@@ -26,7 +28,10 @@ from worker.work import TaskEvent
 
 #: Seconds of silence after which an executor that keeps a journal is away for longer: it is killed,
 #: and whoever starts it again asks us. A beat in between would only fill the queue of its replies.
+#: Of one for which nothing is held it is enough if it could have had all that an executor without a
+#: journal has: perhaps it has ended, and never comes back.
 AWAY: Final = 600.0
+AWAY_FOR_NOTHING: Final = KEEP
 #: Most tickets in one DROPPED: what its reader unfolds is bounded (``tickets.MAX_NAMED``).
 _AT_ONCE: Final = 4096
 
@@ -71,8 +76,7 @@ class Voice:
 
     def beat(self, known: Known, now: float, *, is_asked: bool = False) -> list[Effect]:
         """NOTIFY, and all that is held of it if there is anything, or if it ``is_asked`` for."""
-        is_away = now - known.heard > AWAY
-        known.beat_at = now + (max(self._pace, PROBE) if is_away else self._pace)
+        known.beat_at = now + self._until_next(known, now)
         credit = self._credit(known, now)
         parcels = self._letters.to_one(known.reply_to, self._slots.offered, credit, now)
         held = known.digest()
@@ -82,6 +86,13 @@ class Voice:
             except MessageRefused:  # more tickets than a message may name: no executor of ours
                 self._counts["held_refused"] += 1
         return _sent(parcels, is_repeated=True)
+
+    def _until_next(self, known: Known, now: float) -> float:
+        """Seconds to its next beat, unless it asks before; infinity: it must ask."""
+        silence = now - known.heard
+        if silence > AWAY_FOR_NOTHING and not known.records:
+            return math.inf
+        return max(self._pace, PROBE) if silence > AWAY else self._pace
 
     # how it is with one request ---------------------------------------------------------------
 

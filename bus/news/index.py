@@ -78,8 +78,9 @@ class Index:
         self.outcomes: Counter[str] = Counter()
         #: The highest incarnation that was opened.
         self.incarnation = 0
-        #: The executor's name, as it was opened last.
+        #: The executor's name and identity, as it was opened last.
         self.executor: str | None = None
+        self.identity: str | None = None
         self._key_of: dict[str, str] = {}
         self._opened: list[Place] = []
         self._workers: dict[tuple[str, str | None], Place] = {}
@@ -133,6 +134,7 @@ class Index:
             self._opened = [where]
             self._workers.clear()
             self.executor = event.executor
+            self.identity = event.identity
             self.incarnation = max(self.incarnation, event.incarnation)
         elif isinstance(event, Closed):
             self._opened.append(where)

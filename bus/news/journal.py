@@ -1,8 +1,9 @@
 """The journal of an executor: an append-only file of what happened, with one writer.
 
 Decided here: when a line is safe, when the file is followed by a new one, what an incarnation is
-called. What a line looks like, what is damaged, where a request's lines are and who may write is
-decided in the rooms beside; what the lines come to, in ``protocol.history``.
+called, and that whoever opens it is who opened it before, by the identity that is in it. What a
+line looks like, what is damaged, where a request's lines are and who may write is decided in the
+rooms beside; what the lines come to, in ``protocol.history``.
 
 ``append``, ``find`` and ``find_key`` are called from any thread: by the keeper for each of its
 turns, by callers who submit or cancel. One lock guards the file, its index and its numbers, a
@@ -15,6 +16,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,18 +32,24 @@ from bus.news.segment import Segment
 from protocol.errors import JournalError
 from protocol.events import Closed, Event, Opened
 from protocol.history import History, RequestStatus
+from protocol.topology import identity_of
 
 logger = logging.getLogger("taskline.bus.news.journal")
 
 T = TypeVar("T")
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024  # a file of so many is followed by a new one
+_CHANCE: Final = 4  # bytes drawn for an identity
 _KEYS_SHARE: Final = 4  # of which so much, one fourth, may be ended requests with a key
 _RETRY_SHARE: Final = 8  # when it could not be, it is tried again after an eighth more
 
 
 class Journal:
     """Opens the journal of ``executor`` at ``path``, or begins it, and holds it until ``close``.
+
+    With it begins an *identity*, which is drawn then, and is that of everybody who opens it again:
+    the one by which workers know it. Only of a journal that was begun before there were any, the
+    executor's name is its identity.
 
     A line is safe from the death of this process, ``kill -9`` included, when ``append`` has
     returned, because it is in the kernel's hands. With ``fsync`` it is safe from a power loss as
@@ -73,6 +81,8 @@ class Journal:
         """
         self.path = files.real(path)
         self.executor = executor
+        #: What workers know it by: the journal's own, or this, if it is begun now.
+        self.identity = identity_of(executor, secrets.token_hex(_CHANCE))
         #: Of this executor: one more than at any time before.
         self.incarnation = at_least
         #: What was found damaged when it was opened, as sentences.
@@ -259,6 +269,7 @@ class Journal:
             lines = list(segment.lines(places, lost.append))
             header = Header(
                 executor=self.executor,
+                identity=self.identity,
                 incarnation=self.incarnation,
                 first=self._number,
                 copied=len(lines),
@@ -308,7 +319,14 @@ class Journal:
     def _open(self) -> Segment:
         """The file that is written to, loaded and mended, or begun; and those before it."""
         rotation.tidy(self.path)
-        header = Header(self.executor, self.incarnation, self._number, 0, self._now())
+        header = Header(
+            executor=self.executor,
+            identity=self.identity,
+            incarnation=self.incarnation,
+            first=self._number,
+            copied=0,
+            stamp=self._now(),
+        )
         try:
             if not self.path.exists():
                 rotation.make(self.path, header, ())
@@ -319,6 +337,7 @@ class Journal:
         try:
             damage = segment.load()
             self._demand_own(segment)
+            self.identity = _identity_in(segment) or self.identity
             segment.mend(header)
             self._older = [
                 Segment.open(name, os.O_RDONLY)
@@ -339,7 +358,7 @@ class Journal:
         if owner not in (None, self.executor):
             raise JournalError(
                 f"the journal {self.path} is executor {owner}'s, and this one is called "
-                f"{self.executor}: workers keep what they hold under that name, so call it "
+                f"{self.executor}: whoever opens it goes on with {owner}'s requests, so call it "
                 f"{owner}, or name another file"
             )
 
@@ -355,7 +374,7 @@ class Journal:
         before = max(self.incarnation, index.incarnation, in_header)
         # Any line that is lost may have opened one more.
         self.incarnation = before + self._lost + 1
-        opened = Opened(self.executor, self.incarnation)
+        opened = Opened(self.executor, self.incarnation, self.identity)
         self._put(segment, [(opened, fields_text(opened))], synced=True)
 
     def _load_older(self, segment: Segment) -> None:
@@ -385,6 +404,16 @@ class Journal:
                     self._dropped.pop().close()
             finally:
                 self._reading.release()
+
+
+def _identity_in(segment: Segment) -> str | None:
+    """Whose lines these are, as the header says or the line of who opened it last.
+
+    The executor's name, where it was opened and no identity was given. None if nobody can tell.
+    """
+    header, index = segment.header, segment.index
+    said = (header.identity if header else None) or index.identity
+    return said or index.executor or (header.executor if header else None)
 
 
 @contextlib.contextmanager

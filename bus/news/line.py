@@ -12,9 +12,12 @@ request without parsing the rest.
 
 The first line of a file is a header, which has no number::
 
-    {"taskline":"journal","version":"1.0","executor":"nightly","incarnation":3,"first":1001,
-     "copied":57,"ended":{"success":640,"failure":2},"t":1763712345.123456,"c":"1a2b3c4d"}
+    {"taskline":"journal","version":"1.0","executor":"nightly","identity":"nightly.5e6f7a8b",
+     "incarnation":3,"first":1001,"copied":57,"ended":{"success":640,"failure":2},
+     "t":1763712345.123456,"c":"1a2b3c4d"}
 
+``identity`` is what workers know the executor by: drawn when the journal was begun, and the same in
+every file that follows. Where it is not said, it is the executor's name.
 ``first`` is the number of the first line that is new in this file; ``copied`` lines before it were
 taken over from the file before, as they were and with their own numbers, which are lower.
 ``ended`` counts the requests that had ended before and of which nothing is in this file.
@@ -76,6 +79,8 @@ class Header:
     #: Requests that had ended and are not in this file, by outcome.
     ended: Mapping[str, int] = field(default_factory=dict)
     version: str = VERSION
+    #: What workers know the executor by; None: its name.
+    identity: str | None = None
 
     @property
     def major(self) -> int:
@@ -112,6 +117,7 @@ def header_bytes(header: Header) -> bytes:
         "taskline": "journal",
         "version": header.version,
         "executor": header.executor,
+        **({} if header.identity is None else {"identity": header.identity}),
         "incarnation": header.incarnation,
         "first": header.first,
         "copied": header.copied,
@@ -184,6 +190,7 @@ def to_header(raw: bytes) -> Header | None:
             stamp=float(content["t"]),
             ended={str(name): int(count) for name, count in dict(content["ended"]).items()},
             version=str(content["version"]),
+            identity=None if content.get("identity") is None else str(content["identity"]),
         )
         return header if header.major > 0 else None
     except (MessageRefused, LookupError, TypeError, ValueError):

@@ -81,7 +81,7 @@ class Listener:
     ) -> None:
         """``deliver`` and ``on_consuming`` are called on this thread: they put into a mailbox.
 
-        ``delete_at_end``: queues that nobody will read after a clean stop.
+        ``delete_at_end``: queues that nobody will read after a clean stop; see ``delete_too``.
         """
         self._url = url
         self._queues = tuple(queues)
@@ -136,6 +136,10 @@ class Listener:
             raise BrokerUnavailable(
                 f"not connected after {timeout:g} s: {self._first_error or 'no answer'}"
             ) from self._first_error
+
+    def delete_too(self, queues: Sequence[Queue]) -> None:
+        """These will not be read after a clean stop either. Before it; any thread."""
+        self._delete_at_end += tuple(queues)
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """End; returns when the connection is closed, or after ``timeout`` seconds. Any thread.

@@ -146,7 +146,8 @@ def _whose(executor: ExecutorStatus | None, status: _Status) -> str:
         return "no executor has opened it yet"
     opened = f"{duration(status.now - executor.opened)} ago, at {moment(executor.opened)}"
     lines = [
-        f"executor {printable(executor.name)}, incarnation {executor.incarnation}, opened {opened}"
+        f"executor {printable(executor.name)}, incarnation {executor.incarnation}, opened {opened}",
+        f"workers know it as {printable(executor.identity)}",
     ]
     if status.holder is not None:
         lines.append(f"in use by {printable(str(status.holder))}")

@@ -65,7 +65,8 @@ def moment(stamp: float) -> str:
 
 def _sentence(event: Event) -> str:
     if isinstance(event, Opened):
-        return f"executor {event.executor} opened, incarnation {event.incarnation}"
+        known = "" if event.identity is None else f" of {event.identity}"
+        return f"executor {event.executor} opened, incarnation {event.incarnation}{known}"
     if isinstance(event, Closed):
         return "executor closed in order"
     if isinstance(event, Submitted):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bus.news.line import Header, header_bytes
 from bus.wire import listener
 from executor import Executor
 from protocol.errors import (
@@ -44,7 +45,6 @@ def threads() -> set[threading.Thread]:
         ({"dialects": ()}, "choose from"),
         ({"dialects": ("esperanto",)}, "choose from"),
         ({"dialects": ("taskflow",), "workers": 1}, "add 'native'"),
-        ({"name": "default", "journal": "never.journal"}, "is one of its topics"),
         ({"name": "a b"}, "executor name"),
         ({"name": "nightly.call"}, "ends as the queues of workers and fan-outs do"),
         ({"name": "default.0123456789abcdef"}, "ends as the queues"),
@@ -66,6 +66,16 @@ def test_what_cannot_be_leaves_no_journal_locked(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError):
             Executor("memory://", name="me", journal=journal, **settings)  # type: ignore[arg-type]
     Executor("memory://", name="me", journal=journal).shutdown()
+
+
+def test_a_name_alone_may_not_be_a_topics_as_well(tmp_path: Path) -> None:
+    """Of a journal from before there were identities; of any other it is told apart."""
+    journal = tmp_path / "journal"
+    journal.write_bytes(header_bytes(Header("default", 0, 1, 0, 1.0)))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="is one of its topics"):
+            Executor("memory://", name="default", journal=journal)
+    Executor("memory://", name="default", journal=tmp_path / "another").shutdown()
 
 
 def test_what_a_slow_subscriber_was_not_told_is_counted(

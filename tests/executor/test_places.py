@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import pytest
 
-from executor.places import queues_of, topics_of
+from executor.places import check_topics, queues_of, topics_of
 from protocol.errors import ConfigurationError
 
 
 def test_private_workers_have_a_topic_of_their_own_which_comes_first() -> None:
-    assert topics_of(["a", "b"], "me", ["native"], 2) == ("private.me", "a", "b")
-    assert topics_of(["a"], "me", ["taskflow"], 0) == ("a",)
-    assert topics_of([], "me", ["native"], 1) == ("private.me",)
+    assert topics_of(("a", "b"), "me", 2) == ("private.me", "a", "b")
+    assert topics_of(("a",), "me", 0) == ("a",)
+    assert topics_of(check_topics([], ["native"], 1), "me", 1) == ("private.me",)
 
 
 @pytest.mark.parametrize(
-    ("topics", "name", "dialects", "workers", "words"),
+    ("topics", "dialects", "workers", "words"),
     [
-        ([], "me", ["native"], 0, "needs a topic"),
-        (["me"], "me", ["native"], 0, "is one of its topics"),
-        (["a"], "me", [], 0, "choose from"),
-        (["a"], "me", ["esperanto"], 0, "choose from"),
-        (["a"], "me", ["taskflow"], 1, "add 'native'"),
-        (["a b"], "me", ["native"], 0, "topic 'a b'"),
+        ([], ["native"], 0, "needs a topic"),
+        (["a"], [], 0, "choose from"),
+        (["a"], ["esperanto"], 0, "choose from"),
+        (["a"], ["taskflow"], 1, "add 'native'"),
+        (["a b"], ["native"], 0, "topic 'a b'"),
     ],
 )
 def test_what_cannot_be_is_refused(
-    topics: list[str], name: str, dialects: list[str], workers: int, words: str
+    topics: list[str], dialects: list[str], workers: int, words: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        topics_of(topics, name, dialects, workers)  # type: ignore[arg-type]
+        check_topics(topics, dialects, workers)  # type: ignore[arg-type]
 
 
-def test_the_replies_of_an_executor_with_a_name_are_kept_for_its_next_life() -> None:
-    queues, passing = queues_of(["native", "taskflow"], "ex", "me", keeps_replies=True)
-    assert [queue.name for queue in queues] == ["ex.native_me", "ex.native_me.hello", "ex_me"]
-    assert [queue.name for queue in passing] == ["ex.native_me.hello"]
-    queues, passing = queues_of(["native", "taskflow"], "ex", "me", keeps_replies=False)
-    assert {queue.name for queue in passing} == {queue.name for queue in queues}
+def test_an_executor_that_is_called_as_one_of_its_topics_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="is one of its topics"):
+        topics_of(("a", "me"), "me", 0)
+
+
+def test_answers_have_a_queue_in_each_dialect_and_hellos_one_in_ours() -> None:
+    replies, hellos = queues_of(["native", "taskflow"], "ex", "me")
+    assert [queue.name for queue in replies] == ["ex.native_me", "ex_me"]
+    assert [queue.name for queue in hellos] == ["ex.native_me.hello"]
 
 
 def test_an_exchange_that_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="exchange"):
-        queues_of(["native"], "a b", "me", keeps_replies=False)
+        queues_of(["native"], "a b", "me")

@@ -262,9 +262,8 @@ def test_after_a_kill_between_the_claim_and_the_line_the_journals_executor_goes_
 ) -> None:
     """Its journal has all that the earlier incarnation has written, and nothing of that request."""
     journal = tmp_path / "journal"
-    with Journal(journal, "me"):
-        pass
-    claim(url, exchange, "k", Claim("me", 1, "u1", "m.task"))
+    with Journal(journal, "me") as before:
+        claim(url, exchange, "k", Claim(before.identity, 1, "u1", "m.task"))
     claim(url, exchange, "l", Claim("you", 1, "u2", "m.task"))
     with Executor(url, exchange=exchange, name="me", journal=journal) as executor:
         future = executor.options(key="k", unique_for=LONG).submit("m.task")
@@ -288,9 +287,8 @@ def test_without_a_journal_nobody_knows_what_an_earlier_one_has_submitted(
 def test_what_the_journal_may_have_forgotten_has_its_key(exchange: str, tmp_path: Path) -> None:
     """The claim is of the very incarnation in which the oldest file was begun, or before it."""
     journal = tmp_path / "journal"
-    with Executor("memory://", exchange=exchange, name="me", journal=journal):
-        pass
-    claim("memory://", exchange, "k", Claim("me", 0, "u1", "m.task"))
+    with Executor("memory://", exchange=exchange, name="me", journal=journal) as before:
+        claim("memory://", exchange, "k", Claim(before._engine.id, 0, "u1", "m.task"))
     with (
         Executor("memory://", exchange=exchange, name="me", journal=journal) as executor,
         pytest.raises(KeyTaken, match="by this executor itself, for request u1"),

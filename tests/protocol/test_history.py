@@ -176,8 +176,9 @@ def test_the_newest_request_of_a_key_has_it() -> None:
 
 def test_an_executor_is_opened_closed_and_opened_again() -> None:
     opened = fold(Opened("x", 1), Closed(), Opened("x", 2))
-    assert opened.executor == history.ExecutorStatus("x", 2, 103.0)
-    assert fold(Opened("x", 1), Closed()).executor == history.ExecutorStatus("x", 1, 101.0, 102.0)
+    assert opened.executor == history.ExecutorStatus("x", "x", 2, 103.0)
+    opened_once = fold(Opened("x", 1, "x.y"), Closed())
+    assert opened_once.executor == history.ExecutorStatus("x", "x.y", 1, 101.0, 102.0)
     assert fold().executor is None
     assert problems(opened) == []
 

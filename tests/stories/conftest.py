@@ -18,6 +18,21 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, exchange: str) -> Stag
     return Stage(f"local://{tmp_path}/broker", exchange, tmp_path)
 
 
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("redis", marks=pytest.mark.redis),
+        pytest.param("amqp", marks=pytest.mark.rabbitmq),
+    ]
+)
+def wide_stage(request: pytest.FixtureRequest, tmp_path: Path, exchange: str) -> Stage:
+    """One on each of three brokers, which tell their readers of one queue apart differently."""
+    if request.param == "local":
+        return Stage(f"local://{tmp_path}/broker", exchange, tmp_path)
+    url = brokers.REDIS_URL if request.param == "redis" else brokers.AMQP_URL
+    return Stage(brokers.demand(url), exchange, tmp_path)
+
+
 @pytest.fixture
 def local_stage(tmp_path: Path, exchange: str) -> Stage:
     """One without a server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bus.news.line import Header, header_bytes
 from tests.processes import DEADLINE
 from tests.stories.stage import Stage
 
@@ -16,6 +17,39 @@ def test_a_name_without_a_journal_may_be_used_by_two_at_once(stage: Stage) -> No
         for name, future in futures.items():
             assert future.result(DEADLINE) == name
     assert set(stage.marks().values()) == {1}
+
+
+def test_a_name_may_be_used_with_two_journals_at_once(wide_stage: Stage) -> None:
+    """Each journal is somebody of its own, when it is begun and when it is opened again."""
+    stage = wide_stage
+    one, other = (stage.folder / f"{name}.journal" for name in ("one", "other"))
+    with stage.worker():
+        for day in ("monday", "tuesday"):
+            with (
+                stage.executor(journal=one) as first,
+                stage.executor(journal=other) as second,
+            ):
+                futures = {
+                    f"{day}-{n}": (first, second)[n % 2].submit("chores.chore", f"{day}-{n}")
+                    for n in range(20)
+                }
+                for name, future in futures.items():
+                    assert future.result(DEADLINE) == name
+    assert set(stage.marks().values()) == {1}
+
+
+def test_a_journal_from_before_there_were_identities_goes_on_under_its_name(
+    stage: Stage,
+) -> None:
+    """What workers hold for it, they hold for the name."""
+    before = header_bytes(Header("nightly", 0, 1, 0, 1.0))
+    stage.journal.write_bytes(before)
+    with stage.worker():
+        for n in range(2):
+            with stage.executor() as executor:
+                assert executor._engine.id == "nightly"
+                assert executor.submit("chores.chore", f"{n}").result(DEADLINE) == f"{n}"
+    assert stage.journal.read_bytes().startswith(before)
 
 
 def test_a_name_without_a_journal_may_be_used_again(stage: Stage) -> None:

@@ -220,7 +220,7 @@ def test_a_journal_has_one_writer_and_a_second_is_told_who(local_stage: Stage) -
 
 
 def test_a_journal_needs_a_name(local_stage: Stage) -> None:
-    with pytest.raises(ConfigurationError, match="needs a name: the workers keep results for it"):
+    with pytest.raises(ConfigurationError, match="needs a name, which is written in it"):
         local_stage.executor(name=None)
     assert not local_stage.journal.exists()
 

@@ -294,9 +294,14 @@ def test_private_workers_end_with_their_executor(
     assert not any(map(is_alive, pids))
 
 
+@pytest.mark.parametrize("keeps_journal", [False, True])
 def test_a_clean_end_leaves_no_queue_but_the_topics(
-    url: str, exchange: str, tmp_path: Path, task_folder: Path
+    url: str, exchange: str, tmp_path: Path, task_folder: Path, keeps_journal: bool
 ) -> None:
+    """Of an executor with a journal, too, if nothing is open in that."""
+    how: dict[str, Any] = {"dialects": ["native", "taskflow"]}
+    if keeps_journal:
+        how |= {"name": "nightly", "journal": tmp_path / "nightly.journal"}
     words = [ERRANDS, "--url", url, "--exchange", exchange]
     with (
         WorkerProcess(*words, folder=task_folder) as native,
@@ -304,7 +309,7 @@ def test_a_clean_end_leaves_no_queue_but_the_topics(
     ):
         native.up()
         flow.up()
-        with Executor(url, exchange=exchange, dialects=["native", "taskflow"]) as executor:
+        with Executor(url, exchange=exchange, **how) as executor:
             executor.wait_for_workers(2, DEADLINE)
             futures = [executor.submit(errands.run, str(tmp_path), n) for n in range(20)]
             assert results(futures) == list(range(20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from protocol.envelope import Header
 from protocol.messages import Request, Response
 from protocol.tickets import MAX_NAMED, Ticket
-from protocol.timing import BEAT, RESULT_RESENDS
+from protocol.timing import BEAT, KEEP, RESULT_RESENDS
 from protocol.topology import Names
 from tests.worker.executors import BOOT, TASK, header, parcels, read, told
 from worker import voice as room
@@ -81,6 +82,7 @@ def test_an_answer_has_a_digest_even_of_nothing_and_a_beat_only_of_something(sce
 
 def test_an_executor_that_is_away_for_long_hears_from_us_less_often(scene: Scene) -> None:
     """Or a day of beats would wait for it, seventeen thousand of them."""
+    scene.hold(1, "ended")
     scene.voice.beat(scene.known, AWAY)
     assert scene.known.beat_at == AWAY + BEAT
     scene.voice.beat(scene.known, AWAY + BEAT)
@@ -88,6 +90,19 @@ def test_an_executor_that_is_away_for_long_hears_from_us_less_often(scene: Scene
     scene.known.heard = AWAY + BEAT
     scene.voice.answer("ex-1", AWAY + BEAT, is_native=True)
     assert scene.known.beat_at == AWAY + 2 * BEAT
+
+
+def test_an_executor_that_is_away_and_has_nothing_here_must_ask_to_hear_from_us(
+    scene: Scene,
+) -> None:
+    """It may have ended for good, and nobody would ever read what is said to it."""
+    scene.voice.beat(scene.known, KEEP)
+    assert scene.known.beat_at == KEEP + BEAT
+    scene.voice.beat(scene.known, KEEP + BEAT)
+    assert scene.known.beat_at == math.inf
+    scene.known.heard = KEEP + 2 * BEAT
+    scene.voice.answer("ex-1", KEEP + 2 * BEAT, is_native=True)
+    assert scene.known.beat_at == KEEP + 3 * BEAT
 
 
 def test_a_stranger_for_whom_there_is_no_room_is_offered_no_credit(scene: Scene) -> None:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import random
+import re
 import resource
 import signal
 import stat
@@ -16,6 +17,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ from hypothesis import strategies as st
 from bus.news import Damage, Journal, holder, read
 from bus.news import journal as journal_room
 from bus.news import segment as segment_room
-from bus.news.line import Header, header_bytes
+from bus.news.line import Header, header_bytes, to_header
 from protocol.errors import JournalError, JournalLocked, ValueRefused
 from protocol.events import Cancelled, Closed, Ended, Event, Opened, Running
 from protocol.history import Entry, History
@@ -47,12 +49,20 @@ def path(tmp_path: Path) -> Path:
 
 
 def events_in(path: Path) -> list[Event]:
-    """All that are there, which are numbered without a gap, and nothing damaged."""
+    """All that are there, which are numbered without a gap, and nothing damaged.
+
+    Without identities, which are drawn.
+    """
     found = list(read(path))
     assert [each for each in found if isinstance(each, Damage)] == []
     read_entries = [each for each in found if isinstance(each, Entry)]
     assert [each.number for each in read_entries] == list(range(1, len(read_entries) + 1))
-    return [each.event for each in read_entries]
+    events = [each.event for each in read_entries]
+    return [replace(each, identity=None) if isinstance(each, Opened) else each for each in events]
+
+
+def _event(found: Entry | Damage) -> Event | None:
+    return found.event if isinstance(found, Entry) else None
 
 
 def folded(path: Path) -> History:
@@ -483,6 +493,83 @@ class TestDamage:
         with Journal(path, "x") as journal:
             assert [each.submitted.uuid for each in journal.open_requests] == ["u", "v"]
             assert f"{100 * 2**20 + 1} damaged bytes were passed over" in journal.damage[0]
+
+
+class TestIdentity:
+    """Whoever opens a journal is who opened it before, and nobody else is."""
+
+    def test_two_of_one_name_are_two(self, tmp_path: Path) -> None:
+        with Journal(tmp_path / "a", "x") as one, Journal(tmp_path / "b", "x") as other:
+            assert one.identity != other.identity
+            for each in (one, other):
+                assert re.fullmatch(r"x\.[0-9a-f]{8}", each.identity)
+
+    def test_a_long_name_leaves_room_for_chance(self, path: Path) -> None:
+        with Journal(path, "n" * 64) as journal:
+            assert re.fullmatch(r"n{55}\.[0-9a-f]{8}", journal.identity)
+
+    def test_it_is_the_same_each_time(self, path: Path) -> None:
+        with Journal(path, "x") as journal:
+            begun = journal.identity
+        for incarnation in (2, 3):
+            with Journal(path, "x") as journal:
+                assert (journal.identity, journal.incarnation) == (begun, incarnation)
+        opened = [each for each in map(_event, read(path)) if isinstance(each, Opened)]
+        assert [each.identity for each in opened] == [begun] * 3
+
+    def test_it_goes_along_into_each_file(self, path: Path) -> None:
+        with Journal(path, "x", segment_bytes=2000) as journal:
+            begun = journal.identity
+            for number in range(40):
+                journal.append(a_life(f"u{number}"))
+        names = [path, *(path.with_name(f"{path.name}.{age}") for age in (1, 2, 3, 4))]
+        heads = [to_header(each.read_bytes().split(b"\n")[0]) for each in names]
+        assert [head and head.identity for head in heads] == [begun] * 5
+        with Journal(path, "x") as journal:
+            assert journal.identity == begun
+
+    def test_of_a_journal_from_before_there_were_any_it_is_the_name(self, path: Path) -> None:
+        path.write_bytes(file_of([Opened("x", 1), submitted("u")]))
+        for _ in range(2):
+            with Journal(path, "x", segment_bytes=2000) as journal:
+                assert journal.identity == "x"
+                while not path.with_name("x.journal.1").exists():
+                    journal.append(a_life(str(uuid.uuid4())))
+
+    def test_a_journal_that_was_begun_and_never_opened_from_before_has_the_name(
+        self, path: Path
+    ) -> None:
+        path.write_bytes(file_of([]))
+        with Journal(path, "x") as journal:
+            assert journal.identity == "x"
+
+    def test_a_damaged_header_does_not_change_it(self, path: Path) -> None:
+        """The line of who opened it last says it as well."""
+        with Journal(path, "x") as journal:
+            begun = journal.identity
+        path.write_bytes(path.read_bytes().replace(b'"journal"', b'"journey"', 1))
+        with Journal(path, "x") as journal:
+            assert journal.damage
+            assert journal.identity == begun
+
+    def test_where_nothing_that_says_it_can_be_read_it_is_drawn_anew(self, path: Path) -> None:
+        with Journal(path, "x") as journal:
+            begun = journal.identity
+            journal.append([submitted("u")])
+        damaged = path.read_bytes().replace(b'"executor":"x"', b'"executor":"y"')
+        path.write_bytes(damaged)
+        with Journal(path, "x") as journal:
+            assert journal.identity not in (begun, "x")
+            drawn = journal.identity
+        with Journal(path, "x") as journal:
+            assert journal.identity == drawn
+
+    def test_a_file_that_was_emptied_is_another_journal(self, path: Path) -> None:
+        with Journal(path, "x") as journal:
+            begun = journal.identity
+        path.write_bytes(b"")
+        with Journal(path, "x") as journal:
+            assert journal.identity != begun
 
 
 class TestRefused:

@@ -47,6 +47,13 @@ def test_a_header_looks_like_this() -> None:
     )
 
 
+def test_a_header_says_what_workers_know_its_executor_by() -> None:
+    header = Header("nightly", 3, 1001, 57, 1763712345.5, identity="nightly.5e6f7a8b")
+    written = line.header_bytes(header)
+    assert b'"executor":"nightly","identity":"nightly.5e6f7a8b","incarnation":3,' in written
+    assert line.to_header(written[:-1]) == header
+
+
 @given(st.integers(1, 10**18 - 1), stamps, any_event)
 @example(1, 0.0, Ended("u", "success", 10**5000))
 @example(1, 0.0, Ended("u", "success", "\ud800\u2028\x00\n"))

@@ -67,6 +67,7 @@ class TestStatus:
             fill(journal)
             said = status(path, capsys)
         assert f"{path}: executor nightly, incarnation 1, opened 0 s ago, at 2" in said
+        assert f"workers know it as {journal.identity}\n" in said
         assert f"in use by executor nightly in process {os.getpid()} on " in said
         assert "requests: 1 waiting, 1 pending, 1 running, 2 success, 1 failure, 1 cancelled" in (
             said
@@ -96,6 +97,7 @@ class TestStatus:
             found = status_json(path, capsys)
         assert found["executor"] == {
             "name": "nightly",
+            "identity": journal.identity,
             "incarnation": 1,
             "opened": 1000.0,
             "closed": None,

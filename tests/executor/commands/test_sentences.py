@@ -27,6 +27,10 @@ from tests.protocol.happened import any_event
 
 SENTENCES: list[tuple[Event, str]] = [
     (Opened("nightly", 3), "executor nightly opened, incarnation 3"),
+    (
+        Opened("nightly", 3, "nightly.5e6f7a8b"),
+        "executor nightly opened, incarnation 3 of nightly.5e6f7a8b",
+    ),
     (Closed(), "executor closed in order"),
     (Submitted("u", "images.resize", {}, ["a"]), "request u submitted: images.resize"),
     (
