@@ -67,7 +67,8 @@ class Executor(concurrent.futures.Executor):
     its end. It needs a ``name``, and from then on takes no other. Made again with the same name and
     journal, after whatever ended its process, an executor takes up every request that was open:
     :meth:`open_requests` hands out their futures, :meth:`get` finds any request, and
-    ``options(key=…)`` lets a script that is run again submit nothing twice.
+    ``options(key=…)`` lets a script that is run again submit nothing twice. Of two that use copies
+    of one journal at once, the older ends (``ExecutorSuperseded``).
 
     ``signing_keys``: the path of a file of keys, the same at every executor and worker, with which
     all messages are signed. What is unsigned, or signed with another key, is refused; with

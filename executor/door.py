@@ -31,6 +31,7 @@ from protocol.errors import (
     BrokerUnavailable,
     ExecutorClosed,
     ExecutorFull,
+    ExecutorSuperseded,
     JournalError,
     KeyTaken,
 )
@@ -89,6 +90,9 @@ class Door:
         self._claiming: dict[str, _Claiming] = {}
         #: Nothing comes in any more.
         self.is_shut = False
+        #: Why nothing would come of it any more. Set by the keeper's thread, without the lock: what
+        #: passes meanwhile is failed by the keeper.
+        self.superseded: ExecutorSuperseded | None = None
         #: Since when the broker is known to be away, by the wall clock.
         self._away_since: float | None = None
 
@@ -116,7 +120,8 @@ class Door:
 
         ``body``: the REQUEST's as JSON, if it is needed. ``unique_for``: seconds for which its key
         is claimed at the broker, before anything else is done. Returns the future of the request
-        that there is now. Raises ``ExecutorClosed`` after a shutdown, ``ExecutorFull`` or
+        that there is now. Raises ``ExecutorClosed`` after a shutdown,
+        ``ExecutorSuperseded`` when nobody serves us any more, ``ExecutorFull`` or
         ``BrokerUnavailable`` at the bounds, ``JournalError`` if the journal cannot be written,
         ``ConfigurationError`` for a key that names another call, ``KeyTaken`` for one that cannot
         be joined: then nothing was taken over.
@@ -148,6 +153,8 @@ class Door:
         return entry.future
 
     def _demand_open(self, order: Order) -> None:
+        if self.superseded is not None:
+            raise ExecutorSuperseded(f"cannot submit {order.task}: {self.superseded}")
         if self.is_shut:
             raise ExecutorClosed(
                 f"cannot submit {order.task} after shutdown(): make a new Executor"

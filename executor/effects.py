@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.errors import ExecutorSuperseded
 from protocol.events import Dispatched, Event
 from protocol.parcel import Parcel
 from protocol.values import Json
@@ -122,4 +123,11 @@ class Crowd:
     workers: int
 
 
-Effect = Record | Publish | Dispatch | Begin | Rest | Resolve | Tell | Crowd
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A worker serves a newer incarnation of us: whatever is open, nobody does it for us."""
+
+    error: ExecutorSuperseded
+
+
+Effect = Record | Publish | Dispatch | Begin | Rest | Resolve | Tell | Crowd | Superseded

@@ -54,6 +54,7 @@ from protocol.errors import (
     ConfigurationError,
     ExecutorClosed,
     ExecutorForked,
+    ExecutorSuperseded,
     JournalError,
     TasklineError,
     UnknownRequest,
@@ -108,6 +109,8 @@ class Engine:
         #: Held by who stops all threads.
         self._closing = threading.Lock()
         self._closed = False
+        #: Set when all that starts has started, or has been stopped again.
+        self._made = threading.Event()
         #: The process it was made in, and whether we are a forked child of that.
         self._process = os.getpid()
         self.is_forked = False
@@ -183,6 +186,8 @@ class Engine:
         except BaseException:
             self._stop_all(time.monotonic() + STOP_TIMEOUT)
             raise
+        finally:
+            self._made.set()
 
     def _identity(self, name: str | None) -> str:
         """The journal's, which goes on; else one that is drawn for this process, and ends with it.
@@ -217,6 +222,7 @@ class Engine:
             self.deliverer,
             name=f"taskline-keeper-{self.id[:8]}",
             on_crowd=self._crowd.count,
+            on_superseded=self._superseded,
             journal=pen,
         )
         shown = self.broker.shown
@@ -356,6 +362,8 @@ class Engine:
     def _demand_keeper(self) -> None:
         """Raise unless there is one to ask."""
         self.demand_same_process()
+        if (error := self._door.superseded) is not None:
+            raise ExecutorSuperseded(str(error)) from error
         if self._closed:
             raise ExecutorClosed("nothing can be asked after shutdown(): ask before it")
         if self._keeper.died is not None:
@@ -414,6 +422,16 @@ class Engine:
                 self._closed = True
                 self._stop_all(time.monotonic() + STOP_TIMEOUT)
 
+    def _superseded(self, error: ExecutorSuperseded) -> None:
+        """Another one has our identity and is served: take nothing more of what is its. Keeper."""
+        self._door.superseded = error
+        name = f"taskline-closing-{self.id[:8]}"
+        threading.Thread(target=self._give_way, name=name, daemon=True).start()
+
+    def _give_way(self) -> None:
+        self._made.wait(2 * STOP_TIMEOUT)  # the listener's first connection, or its end
+        self._close()
+
     def _stop_all(self, until: float, *, fails: bool = True) -> None:
         """End all threads, in ``until`` at the latest, near enough.
 
@@ -425,9 +443,10 @@ class Engine:
 
         leaving.forget(self)
         self._keeper.put(Leaving())
-        self._listener.delete_too(self._hellos)
-        if self._journal is None or not (self._requests.unsettled or self.futures()):
-            self._listener.delete_too(self._replies)  # nobody waits for what comes now
+        if self._door.superseded is None:  # else they are another one's as well
+            self._listener.delete_too(self._hellos)
+            if self._journal is None or not (self._requests.unsettled or self.futures()):
+                self._listener.delete_too(self._replies)  # nobody waits for what comes now
         if self._private is not None:
             self._private.stop(left(until - time.monotonic() - 2.0))  # the others need some as well
         self._listener.stop(left(STOP_TIMEOUT))

@@ -29,7 +29,7 @@ from executor.effects import Effect, Error, Outcome, Tell
 from executor.ledger import Ledger
 from executor.request import Order
 from executor.turn import Requests, Turn
-from protocol.errors import JournalError, TasklineError
+from protocol.errors import ExecutorSuperseded, JournalError, TasklineError
 from protocol.events import Event
 from protocol.history import RequestStatus
 from protocol.messages import UPDATE_PROGRESS
@@ -124,13 +124,16 @@ class Keeper:
         *,
         name: str,
         on_crowd: Callable[[int], None],
+        on_superseded: Callable[[ExecutorSuperseded], None] | None = None,
         journal: Lines | None = None,
     ) -> None:
+        """``on_superseded``: called on its thread, before it ends because of that."""
         self._ledger = ledger
         self._requests = requests
         self._publisher = publisher
         self._deliverer = deliverer
         self._on_crowd = on_crowd
+        self._on_superseded = on_superseded
         self._journal = journal
         self._mailbox: Mailbox[Input] = Mailbox()
         self._questions: SimpleQueue[Question] = SimpleQueue()
@@ -141,7 +144,7 @@ class Keeper:
         self._fails_what_is_open = True
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         #: Why it has ended; None while it runs.
-        self.died: BaseException | None = None
+        self.died: TasklineError | None = None
         #: Why the journal cannot be written; None while it can.
         self.trouble: JournalError | None = None
 
@@ -183,6 +186,12 @@ class Keeper:
             while self._turn():
                 pass
             self.died = TasklineError("the executor was shut down before the request ended")
+        except ExecutorSuperseded as error:
+            logger.error("%s", error)  # noqa: TRY400 - its words say it all, and it is no bug
+            self._fails_what_is_open = True
+            self.died = error
+            if self._on_superseded is not None:
+                self._on_superseded(error)
         except BaseException as error:
             logger.critical("the keeper ended by a bug; all open requests fail", exc_info=True)
             self._fails_what_is_open = True
@@ -245,7 +254,7 @@ class Keeper:
         if self._journal is not None and turn.lines and not self._write(turn, self._journal):
             return False
         turn.close(time.time())
-        if turn.parcels:
+        if turn.parcels and turn.superseded is None:
             self._publisher.send(turn.parcels)
         for news in turn.news:
             if isinstance(news, Tell):
@@ -254,6 +263,8 @@ class Keeper:
                 self._deliverer.deliver([partial(self._end, *news)])
         if turn.crowd is not None:
             self._on_crowd(turn.crowd)
+        if turn.superseded is not None:
+            raise turn.superseded
         return True
 
     def _write(self, turn: Turn, journal: Lines) -> bool:
@@ -332,9 +343,8 @@ class Keeper:
         calls: list[Callable[[], None]] = []
         for entry in self._requests.entries():
             future = entry.future
-            error = TasklineError(
-                f"request {future.uuid} ({future.task}) ended unanswered: {cause}{then}"
-            )
+            text = f"request {future.uuid} ({future.task}) ended unanswered: {cause}{then}"
+            error = TasklineError(text) if cause is None else type(cause)(text)
             error.__cause__ = cause
             calls.append(partial(self._fail, future.uuid, error))
         self._deliverer.deliver(calls)

@@ -47,13 +47,13 @@ from executor.answers import Answers
 from executor.attendance import Attendance
 from executor.book import Book
 from executor.dispatching import Dispatching
-from executor.effects import Begin, Effect, Error, Publish
+from executor.effects import Begin, Effect, Error, Publish, Superseded
 from executor.lanes import LaneKey, in_turn
 from executor.letters import Letters
 from executor.request import Attempt, Order, Request
 from executor.timers import CANCEL, EXPIRY
 from executor.verdicts import Word
-from protocol.envelope import HELD
+from protocol.envelope import HELD, Header
 from protocol.messages import Answer, Dropped, Held, Release, Response
 from protocol.parcel import Parcel, Received, Refused
 from protocol.states import TERMINAL
@@ -105,6 +105,8 @@ class Ledger:
         self._next_call = self._next_notify = 0.0
         self._call_wait = FIRST_CALL_WAIT
         self._private = private
+        self._executor = executor
+        self._incarnation = incarnation
 
     def __len__(self) -> int:
         """How many requests are open."""
@@ -198,6 +200,7 @@ class Ledger:
             frees = True
             if isinstance(message, Answer):
                 self._attendance.answered(message, header, now)
+                self._note_served(header)
             elif header is not None and header.boot is not None:
                 if isinstance(message, Release):
                     self._answers.release(header.boot, message, now)
@@ -209,6 +212,14 @@ class Ledger:
             self._dispatching.fill(now)
         self._book.post(now)
         return self._book.take()
+
+    def _note_served(self, header: Header | None) -> None:
+        """Which incarnation of us a worker serves. Ours was the newest when it began."""
+        newest = 0 if header is None else header.incarnation or 0
+        if newest > self._incarnation:
+            worker = header.worker if header else None
+            error = words.superseded(self._executor, self._incarnation, newest, worker)
+            self._book.out.append(Superseded(error))
 
     def undeliverable(self, parcel: Parcel, why: str, now: float) -> list[Effect]:
         """The broker does not take this message, and will not: a request in it comes to nothing.

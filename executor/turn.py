@@ -24,11 +24,12 @@ from executor.effects import (
     Record,
     Resolve,
     Rest,
+    Superseded,
     Tell,
     Withdrawn,
 )
 from executor.future import Future
-from protocol.errors import ResultLost
+from protocol.errors import ExecutorSuperseded, ResultLost
 from protocol.events import Ended, Event
 from protocol.parcel import Parcel
 from protocol.values import Json, dumps
@@ -103,6 +104,7 @@ class Turn:
         "lines",
         "news",
         "parcels",
+        "superseded",
     )
 
     def __init__(self, requests: Requests, cancelled: Iterable[str] = ()) -> None:
@@ -121,6 +123,8 @@ class Turn:
         self.news: list[Tell | tuple[str, Outcome]] = []
         #: How many workers are known now, if that has changed.
         self.crowd: int | None = None
+        #: Why nothing more will be done for us, if that was found out now.
+        self.superseded: ExecutorSuperseded | None = None
 
     def gather(self, effects: Iterable[Effect], ledger: Asked, now: float) -> None:
         """Take these up, and what the ledger makes of those that turn out to be cancelled."""
@@ -150,6 +154,8 @@ class Turn:
                 self._resolve(effect)
             elif isinstance(effect, Tell):
                 self.news.append(effect)
+            elif isinstance(effect, Superseded):
+                self.superseded = effect.error
             else:
                 self.crowd = effect.workers
 

@@ -11,6 +11,7 @@ from executor.directory import Directory, Peer
 from executor.lanes import LaneKey
 from executor.request import Attempt, Request
 from protocol.errors import (
+    ExecutorSuperseded,
     LimitRefused,
     MessageUndeliverable,
     PoisonTask,
@@ -37,6 +38,16 @@ def expired(request: Request, found: str, now: float) -> RequestTimeout:
         f"{state}{since}, on topics {list(order.topics)}: {found}"
     )
     return RequestTimeout(text, request_uuid=order.uuid, state=state)
+
+
+def superseded(executor: str, ours: int, newest: int, worker: str | None) -> ExecutorSuperseded:
+    """Two run under one identity."""
+    return ExecutorSuperseded(
+        f"executor {executor} is not served any more: {worker or 'a worker'} serves a newer one of "
+        f"that identity (incarnation {newest}, this is {ours}), which goes on with another copy of "
+        "the same journal; see which of the two is to run, end the other, and use a journal in "
+        "one place only"
+    )
 
 
 def sent_in_vain(attempt: Attempt, now: float) -> str:

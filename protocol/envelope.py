@@ -66,7 +66,7 @@ class Header:
     caps: tuple[str, ...] | None = None
     #: ``ex``: the executor's id, the routing key of its reply queue.
     executor: str | None = None
-    #: ``in``: the executor's incarnation, from 1.
+    #: ``in``: the executor's incarnation, from 1; from a worker: the newest it has heard of it.
     incarnation: int | None = None
     #: ``keep``: seconds to keep results for while the executor is silent; on questions.
     keep: int | None = None

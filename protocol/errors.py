@@ -11,6 +11,7 @@ The tree is split by whose doing it was, because that decides what to do next::
     │   └── LimitRefused       a time limit, where no worker could keep it
     ├── ExecutorClosed         submitted after ``shutdown()``                         (RuntimeError)
     ├── ExecutorForked         used in a forked child of the process that made it     (RuntimeError)
+    ├── ExecutorSuperseded     a newer one with a copy of its journal is served      (RuntimeError)
     ├── ExecutorFull           more requests are open than an executor holds: wait for some
     ├── KeyTaken               another request has the key of this one (``.request_uuid``)
     ├── TasksUnloadable        a worker was told to offer something it cannot import
@@ -54,6 +55,7 @@ __all__ = [
     "ExecutorClosed",
     "ExecutorForked",
     "ExecutorFull",
+    "ExecutorSuperseded",
     "IllegalTransition",
     "JournalError",
     "JournalLocked",
@@ -117,6 +119,13 @@ class LimitRefused(SubmitRefused):
 
 class ExecutorForked(TasklineError, RuntimeError):
     """An executor does not go along into a forked child: make one there."""
+
+
+class ExecutorSuperseded(TasklineError, RuntimeError):
+    """Workers serve a newer executor of the same identity: two run with copies of one journal.
+
+    Nothing of this one's journal is lost: opened again, it is the newest.
+    """
 
 
 class ExecutorFull(TasklineError):

@@ -64,18 +64,29 @@ class Letters:
         return self._answers(self._names.to_everybody(self._names.hello), offered, credit, now)
 
     def to_one(
-        self, reply_to: str, offered: Iterable[str], credit: int, now: float
+        self,
+        reply_to: str,
+        offered: Iterable[str],
+        credit: int,
+        now: float,
+        incarnation: int | None = None,
     ) -> list[Parcel]:
-        """NOTIFY to one executor, one for each topic."""
-        return self._answers(self._to(reply_to), offered, credit, now)
+        """NOTIFY to one executor, one for each topic. ``incarnation``: of it, that we serve."""
+        return self._answers(self._to(reply_to), offered, credit, now, incarnation)
 
     def _answers(
-        self, address: Address, offered: Iterable[str], credit: int, now: float
+        self,
+        address: Address,
+        offered: Iterable[str],
+        credit: int,
+        now: float,
+        incarnation: int | None = None,
     ) -> list[Parcel]:
         header = None
         if self._names.is_native:
             header = Header(
                 caps=self._caps,
+                incarnation=incarnation,
                 worker=self._worker,
                 boot=self._boot,
                 clock=_clock(now),

@@ -78,7 +78,8 @@ class Voice:
         """NOTIFY, and all that is held of it if there is anything, or if it ``is_asked`` for."""
         known.beat_at = now + self._until_next(known, now)
         credit = self._credit(known, now)
-        parcels = self._letters.to_one(known.reply_to, self._slots.offered, credit, now)
+        serves = known.incarnation or None
+        parcels = self._letters.to_one(known.reply_to, self._slots.offered, credit, now, serves)
         held = known.digest()
         if known.understands(envelope.HELD) and (is_asked or held != Held()):
             try:

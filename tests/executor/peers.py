@@ -180,9 +180,14 @@ class Native:
         return Header(worker=self.name, boot=self.boot, clock=int((now + self.ahead) * 1000))
 
     def answer(
-        self, now: float, *tasks: str, credit: int = 2, topic: str | None = None
+        self,
+        now: float,
+        *tasks: str,
+        credit: int = 2,
+        topic: str | None = None,
+        serves: int | None = None,
     ) -> Received:
-        """NOTIFY: here, with these tasks."""
+        """NOTIFY: here, with these tasks; ``serves``: which incarnation of the executor."""
         header = replace(
             self.header(now),
             caps=self.caps,
@@ -191,6 +196,7 @@ class Native:
             inbox=inbox_key(self.topics[0], self.boot),
             beat=None if self.beat is None else int(self.beat * 1000),
             replaces=self.replaces,
+            incarnation=serves,
         )
         around = Envelope(envelope.NOTIFY, header=header)
         return delivered(around, Answer(topic or self.topics[0], tasks), at_worker=False)

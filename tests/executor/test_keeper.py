@@ -19,7 +19,13 @@ from executor.future import Future
 from executor.keeper import Cancelled, Consuming, Heard, Hopeless, Keeper
 from executor.ledger import Ledger
 from executor.turn import Open, Requests
-from protocol.errors import JournalError, ResultLost, TasklineError, TasksUnloadable
+from protocol.errors import (
+    ExecutorSuperseded,
+    JournalError,
+    ResultLost,
+    TasklineError,
+    TasksUnloadable,
+)
 from protocol.events import Cancelled as CancelledLine
 from protocol.events import Dispatched, Ended, Event
 from protocol.messages import UPDATE_PROGRESS
@@ -427,6 +433,23 @@ def test_a_bug_of_ours_fails_every_future_and_says_so(
     assert room.crowds[-1] == 0  # who waits for workers is woken
     room.delivered()
     assert not room.requests.open
+
+
+def test_what_is_open_fails_when_a_newer_incarnation_is_served(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a worker tells; nothing is sent for it any more."""
+    future = room.submitted("u1")
+    room.worker_comes(credit=0)
+    with caplog.at_level(logging.ERROR, "taskline.executor.keeper"):
+        room.hear(room.worker.answer(time.monotonic(), TASK, serves=2))
+        room.worker_comes()
+        assert isinstance(future.exception(DEADLINE), ExecutorSuperseded)
+    late = room.submitted("late").exception(DEADLINE)
+    assert isinstance(late, ExecutorSuperseded)
+    assert "request late (m.task) ended unanswered: executor ex-1 is not served any" in str(late)
+    assert caplog.text.count("use a journal in one place only") == 1
+    assert "REQUEST" not in room.outbox.kinds()
 
 
 def test_many_threads_that_find_it_dead_get_their_futures_failed(room: Room) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from executor.book import MOST_DUE
-from executor.effects import Effect, Publish, Resolve, Value, Withdrawn
+from executor.effects import Effect, Publish, Resolve, Superseded, Value, Withdrawn
 from executor.ledger import Ledger
 from executor.request import Order
 from protocol import envelope
@@ -61,6 +61,20 @@ def test_native_workers_are_called_soon_again_and_then_each_period() -> None:
     assert called[:4] == [0.5, 1.5, 3.5, 5.0]
     ledger.consuming(100.0)
     assert ledger.next_deadline() == 100.5  # back after an outage: quickly again
+
+
+def test_a_worker_that_serves_a_newer_incarnation_of_us_is_believed() -> None:
+    """Ours was the newest when it began; an earlier one may be all that it has heard of yet."""
+    ledger, worker = make(incarnation=5), Native("a")
+    for serves in (None, 4, 5):
+        effects = ledger.heard([worker.answer(0.0, TASK, serves=serves)], 0.0)
+        assert [e for e in effects if isinstance(e, Superseded)] == []
+    effects = ledger.heard([worker.answer(0.0, TASK, serves=6)], 0.0)
+    (found,) = [e for e in effects if isinstance(e, Superseded)]
+    assert str(found.error).startswith(
+        f"executor {EXECUTOR} is not served any more: {worker.name} serves"
+    )
+    assert "(incarnation 6, this is 5)" in str(found.error)
 
 
 def test_taskflows_topics_are_asked_each_period_and_not_more_often() -> None:

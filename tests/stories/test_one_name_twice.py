@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
+
 from bus.news.line import Header, header_bytes
+from protocol.errors import ExecutorSuperseded
 from tests.processes import DEADLINE
 from tests.stories.stage import Stage
 
@@ -50,6 +55,31 @@ def test_a_journal_from_before_there_were_identities_goes_on_under_its_name(
                 assert executor._engine.id == "nightly"
                 assert executor.submit("chores.chore", f"{n}").result(DEADLINE) == f"{n}"
     assert stage.journal.read_bytes().startswith(before)
+
+
+def test_of_two_with_copies_of_one_journal_the_older_is_told(wide_stage: Stage) -> None:
+    """Workers serve the newer one; what is open at the older ends, and stays in its journal."""
+    stage = wide_stage
+    copy, gate = stage.folder / "copy.journal", stage.gate()
+    stage.executor().shutdown()
+    shutil.copy(stage.journal, copy)
+    with stage.worker():
+        with stage.executor() as older:
+            held = older.submit("chores.chore", "held", str(gate))
+            stage.wait_for("held")
+            with stage.executor(journal=copy) as newer:
+                assert newer.submit("chores.chore", "newer").result(DEADLINE) == "newer"
+                assert isinstance(held.exception(DEADLINE), ExecutorSuperseded)
+                for late in (lambda: older.submit("chores.chore", "late"), older.open_requests):
+                    with pytest.raises(ExecutorSuperseded, match="use a journal in one place only"):
+                        late()
+                futures = [newer.submit("chores.chore", f"{n}") for n in range(20)]
+                assert [each.result(DEADLINE) for each in futures] == [f"{n}" for n in range(20)]
+        gate.touch()
+        with stage.executor() as again:  # which is the newest now
+            assert [each.result(DEADLINE) for each in again.open_requests()] == ["held"]
+            assert again.submit("chores.chore", "after").result(DEADLINE) == "after"
+    assert set(stage.marks().values()) == {1}
 
 
 def test_a_name_without_a_journal_may_be_used_again(stage: Stage) -> None:

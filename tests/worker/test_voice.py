@@ -105,6 +105,13 @@ def test_an_executor_that_is_away_and_has_nothing_here_must_ask_to_hear_from_us(
     assert scene.known.beat_at == KEEP + 3 * BEAT
 
 
+def test_a_beat_says_which_incarnation_is_served(scene: Scene) -> None:
+    assert header(parcels(scene.voice.beat(scene.known, 1.0))[0]).incarnation is None
+    scene.known.incarnation = 7
+    assert header(parcels(scene.voice.beat(scene.known, 1.0))[0]).incarnation == 7
+    assert header(parcels(scene.voice.hello(1.0))[0]).incarnation is None
+
+
 def test_a_stranger_for_whom_there_is_no_room_is_offered_no_credit(scene: Scene) -> None:
     effects = scene.voice.answer("stranger", 1.0, is_native=True)
     assert told(effects) == ["ANSWER x to test.native_stranger", "HELD nothing"]
