@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -13,6 +14,7 @@ import math
 import pathlib
 import sys
 import threading
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -544,6 +546,34 @@ def test_brackets_in_strings_are_not_depth() -> None:
     for string in ("[" * 1000, '"[' * 500, '\\"[' * 500, "\\", '"', "é[" * 500, '\\\\"{' * 300):
         assert values.loads(values.dumps([string, string])) == [string, string]
     assert values.loads("[" + ",".join(["[{}]"] * 1000) + "]") == [[{}]] * 1000
+
+
+@pytest.mark.parametrize("length", range(16 * 1024 - 4, 16 * 1024 + 5))
+def test_a_string_of_any_length_hides_its_brackets_and_shows_those_behind_it(length: int) -> None:
+    """They are counted in pieces of 16 KiB, and a string may end in another than it began in."""
+    hidden = "[" * length
+    assert values.loads(values.dumps([hidden, hidden])) == [hidden, hidden]
+    for before in (f'["{hidden}",', f'["{hidden}","",', f'["{hidden}","{hidden}",'):
+        with pytest.raises(ValueRefused, match="nested more than 200 levels"):
+            values.loads(before + "[" * values.MAX_DEPTH)
+
+
+@pytest.mark.parametrize("piece", [b'{"a":', b'""', b'["",', b'["[",', b'{"\\"":'])
+def test_to_look_at_the_brackets_of_a_text_takes_little_more_than_the_text(piece: bytes) -> None:
+    """A peer's text, which may be made for the purpose and be refused after the look."""
+    text = piece * (2_000_000 // len(piece))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueRefused):
+            values.loads(text)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        with contextlib.suppress(ValueRefused):
+            values.demand_few(text, "the body", 10)
+        _, again = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert max(peak, again) < 4 * len(text)
 
 
 @pytest.mark.parametrize(
