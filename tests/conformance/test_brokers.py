@@ -134,6 +134,23 @@ def test_what_is_published_before_there_is_a_reader_waits(broker_url: str, names
         assert bodies(reader, 1) == [b'"early"']
 
 
+def test_what_is_published_to_a_queue_that_nobody_declared_is_dropped(
+    broker_url: str, names: Names
+) -> None:
+    """Anybody can have an answer sent to a name that is nobody's: nothing must grow by that.
+
+    On Redis a list is there once something is pushed, and ours expire; in a folder, a file.
+    """
+    if broker_url.startswith(("redis", "filesystem")):
+        pytest.skip("there to publish to a queue is to make it")
+    with connected(broker_url) as writer, connected(broker_url) as reader:
+        writer.publish([parcel(names.to_inbox("nobody"), b'"before"')])
+        reader.consume([names.inbox("nobody")])
+        writer.publish([parcel(names.to_inbox("nobody"), b'"after"')])
+        assert bodies(reader, 1) == [b'"after"']
+        assert reader.drain(0.2) == []
+
+
 def test_each_message_goes_to_one_of_several_consumers(broker_url: str, names: Names) -> None:
     """Three readers of one queue, on three connections in three threads: each message once."""
     queue, address = names.topic("shared"), names.to_topic("shared")

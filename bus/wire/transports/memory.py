@@ -9,12 +9,14 @@ one, meets us. What is different on our side:
 - what is not acknowledged goes back to the front of its queue, in order, when a channel closes;
 - many threads may use or declare a name first, and nothing is lost;
 - closing a channel touches nothing but that channel; several channels are served in turn;
-- several consumers of one queue on one connection share it.
+- several consumers of one queue on one connection share it;
+- what is published to a queue that is not there is dropped, as RabbitMQ does. Stock makes the queue
+  and keeps the message: whoever had names answered that are nobody's would fill the process.
 
-What stays as in stock: a queue comes into being when it is first used, and lives until it is
-deleted or the process ends; ``auto_delete`` and ``expires`` do nothing. One hole is not ours to
-close: a *stock* peer that uses a name first at the same moment as somebody else may still replace
-the queue (it checks, then creates). Declare before publishing, and it cannot happen.
+What stays as in stock: a queue lives from its declaration, or first reading, until it is deleted or
+the process ends; ``auto_delete`` and ``expires`` do nothing. One hole is not ours to close: a
+*stock* peer that uses a name first at the same moment as somebody else may still replace the queue
+(it checks, then creates). Declare before publishing, and it cannot happen.
 
 Any thread may publish and acknowledge; one thread drains a connection.
 """
@@ -211,6 +213,8 @@ class Channel(memory.Channel):
         self._queue_for(queue)
 
     def _put(self, queue: str, message: Raw, **kwargs: Any) -> None:
+        if queue not in self.queues:
+            return
         copy = dict(message)
         copy["headers"] = dict(copy.get("headers") or {})
         copy["properties"] = dict(copy["properties"])

@@ -27,7 +27,6 @@ _GROWN_AT_MOST = 50.0  # MB
 _TASK = "tests.faults.errands.work"
 _TO_ALL = 0.2  # the part of it that goes to the fan-outs, half of it from workers and executors
 _LARGE = 64 * 1024 * 1024  # bytes
-_READ_EVERY = 100  # messages
 
 
 def play(play: Play) -> None:
@@ -100,7 +99,6 @@ class _Flood(threading.Thread):
         self._fan_outs = (names.call.name, names.hello.name)
         replies = names.replies(executor._engine.id)  # its name has chance behind it
         self._queues = (names.inbox(inbox_key("default", boot)).name, replies.name)
-        self._of_nobody = (names.inbox(inbox_key("default", "")).name, names.replies("x").name)
         self.sent = 0
 
     def run(self) -> None:
@@ -142,17 +140,6 @@ class _Flood(threading.Thread):
                     to = {"exchange": "", "routing_key": chance.choice(self._queues)}
                 producer.publish(**to, **piece)
                 self.sent += 1
-                if broker.kind == "memory" and self.sent % _READ_EVERY == 0:
-                    self._read_answers(channel)
-
-    def _read_answers(self, channel: Any) -> None:
-        """Let those who are none read what they are told.
-
-        The broker is this process: what lay there unread would count as memory that has grown.
-        """
-        for queue in list(channel.queues):
-            if queue.startswith(self._of_nobody) and queue not in self._queues:
-                channel.queue_purge(queue)
 
     def _pieces(self) -> Iterator[nonsense.Piece]:
         play = self._play

@@ -39,9 +39,10 @@ def theirs() -> kombu.Connection:
 
 
 def _publish(connection: kombu.Connection, *numbers: int, queue: str = "q") -> None:
+    """As who sends to a queue does: it sees to it that the queue is there."""
     producer = kombu.Producer(connection.channel())
     for number in numbers:
-        producer.publish(number, routing_key=queue)
+        producer.publish(number, routing_key=queue, declare=[kombu.Queue(queue)])
 
 
 def test_messages_arrive_whole_and_in_order() -> None:
@@ -72,7 +73,7 @@ def test_a_stock_peer_meets_us_on_the_same_queues(sender, reader) -> None:  # ty
 def test_a_sleeping_consumer_is_woken_by_the_message(sender) -> None:  # type: ignore[no-untyped-def]
     """Also by a stock peer's, and on a queue that peer made; no interval is polled."""
     producer = kombu.Producer(sender().channel())
-    producer.publish(0, routing_key="q")
+    producer.publish(0, routing_key="q", declare=[kombu.Queue("q")])
     inbox = Inbox(ours(), "q")
     assert inbox.take(1) == [0]
     delays = []
@@ -107,7 +108,7 @@ def test_a_drain_ends_at_its_deadline_and_a_tiny_one_takes_what_is_there() -> No
     assert inbox.bodies == [1, 2]
 
 
-def test_many_threads_that_use_a_queue_first_lose_nothing() -> None:
+def test_many_threads_that_declare_a_queue_first_lose_nothing() -> None:
     """Stock checks, then creates: 159 of 6400 messages gone at this switching interval."""
     interval = sys.getswitchinterval()
     connections = [ours() for _ in range(8)]
@@ -120,7 +121,8 @@ def test_many_threads_that_use_a_queue_first_lose_nothing() -> None:
             def send(channel: object, turn: int = turn, start: threading.Barrier = start) -> None:
                 producer = kombu.Producer(channel)
                 start.wait(DEADLINE)
-                producer.publish(turn, routing_key=f"q{turn}")
+                name = f"q{turn}"
+                producer.publish(turn, routing_key=name, declare=[kombu.Queue(name)])
 
             threads = [threading.Thread(target=send, args=(channel,)) for channel in channels]
             for thread in threads:
@@ -286,6 +288,19 @@ def test_a_queue_deleted_under_a_consumer_works_again_when_it_is_used_again() ->
     assert inbox.rest() == []
     _publish(ours(), 2)
     assert inbox.take(1) == [2]
+
+
+def test_what_is_published_to_a_queue_that_is_not_there_is_dropped_and_makes_none() -> None:
+    """Stock keeps it, for somebody who may never come."""
+    kombu.Producer(ours().channel()).publish(1, routing_key="nobody")
+    assert "nobody" not in stock.Channel.queues
+    inbox = Inbox(ours(), "nobody")
+    kombu.Producer(ours().channel()).publish(2, routing_key="nobody")
+    assert inbox.take(1) == [2]
+    assert inbox.rest() == []
+    inbox.channel.queue_delete("nobody")
+    kombu.Producer(ours().channel()).publish(3, routing_key="nobody")
+    assert "nobody" not in stock.Channel.queues
 
 
 def test_the_bodies_of_publisher_and_consumer_are_not_shared() -> None:
