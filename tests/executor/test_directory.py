@@ -235,11 +235,22 @@ def test_a_worker_is_sent_what_it_announced_to_understand(
     """One known from the journal alone announced it to whoever wrote that."""
     peer = Peer("a" * 16, "native", "w")
     peer.caps = None if caps is None else frozenset(caps)
-    every = ("HELD", "CANCEL", "RECEIPT", "RELEASE", "DROPPED", "BATCH")
+    every = ("HELD", "CANCEL", "RECEIPT", "RELEASE", "DROPPED", "LATER")
     assert {kind for kind in every if peer.understands(kind)} == kinds
     assert peer.can_stop is stops
     peer.is_dead = True
     assert not any(peer.understands(kind) for kind in every)
+
+
+@pytest.mark.parametrize(
+    ("caps", "takes"), [(None, False), ((), False), (CAPS, True), (("release",), False)]
+)
+def test_batches_are_for_who_has_announced_it_to_us(
+    caps: tuple[str, ...] | None, takes: bool
+) -> None:
+    peer = Peer("a" * 16, "native", "w")
+    peer.caps = None if caps is None else frozenset(caps)
+    assert peer.takes_batches is takes
 
 
 def test_a_taskflow_worker_understands_nothing_of_ours_and_cannot_end_a_run() -> None:
