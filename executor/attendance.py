@@ -48,6 +48,7 @@ class Attendance:
         self._crowd = 0
         #: When anybody was last heard from.
         self._heard: float | None = None
+        self._is_listening = True
 
     def excuse(self, now: float) -> None:
         """We hear again: since anybody was last heard from, the silence was our own.
@@ -69,8 +70,20 @@ class Attendance:
                     self._book.take_back(request, attempt, now)
                     peer.grace = grace if was_there else 0.0
 
+    def listening(self, is_listening: bool, now: float) -> None:
+        """Whether what is sent to us arrives. While it does not, nobody's silence is his own."""
+        if is_listening and not self._is_listening:
+            self.excuse(now)
+        self._is_listening = is_listening
+
+    def next_expiry(self) -> float | None:
+        """When somebody will have been silent for too long; None as long as nobody can be."""
+        return self._directory.next_expiry() if self._is_listening else None
+
     def forget(self, now: float) -> None:
         """Those silent for too long are not waited for any more."""
+        if not self._is_listening:
+            return
         for peer in self._directory.forget(now):
             self._lost(peer, now)
             self._left(peer, now)

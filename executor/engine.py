@@ -222,6 +222,7 @@ class Engine:
             self.deliverer,
             name=f"taskline-keeper-{self.id[:8]}",
             on_crowd=self._crowd.count,
+            is_listening=lambda: self._listener.is_consuming,
             on_superseded=self._superseded,
             journal=pen,
         )

@@ -124,6 +124,7 @@ class Keeper:
         *,
         name: str,
         on_crowd: Callable[[int], None],
+        is_listening: Callable[[], bool],
         on_superseded: Callable[[ExecutorSuperseded], None] | None = None,
         journal: Lines | None = None,
     ) -> None:
@@ -133,6 +134,8 @@ class Keeper:
         self._publisher = publisher
         self._deliverer = deliverer
         self._on_crowd = on_crowd
+        self._is_listening = is_listening
+        self._was_listening = True
         self._on_superseded = on_superseded
         self._journal = journal
         self._mailbox: Mailbox[Input] = Mailbox()
@@ -210,6 +213,10 @@ class Keeper:
         wait = ledger.next_deadline() - time.monotonic()
         items = self._mailbox.take(max(0.0, wait))
         now = time.monotonic()
+        is_listening = self._is_listening()
+        if is_listening is not self._was_listening:
+            self._was_listening = is_listening
+            ledger.listening(is_listening, now)
         orders: list[Order] = []
         effects, self._restored = self._restored, []
         cancelled: list[str] = []

@@ -250,6 +250,10 @@ class Ledger:
         self._call_wait = FIRST_CALL_WAIT
         return self.tick(now)
 
+    def listening(self, is_listening: bool, now: float) -> None:
+        """Whether what is sent to us arrives, as far as is known; at first it is taken to."""
+        self._attendance.listening(is_listening, now)
+
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: ask, forget, expire, dispatch again."""
         self._ask(now)
@@ -274,7 +278,7 @@ class Ledger:
             self._timers.next,
             self._book.later.next_due(),
             self._book.throttle.next_wake(),
-            self.directory.next_expiry(),
+            self._attendance.next_expiry(),
             self._lanes.next_expiry(),
             self._receipts.next,
         )

@@ -272,6 +272,39 @@ def test_a_broker_that_comes_and_goes_does_not_hide_a_dead_worker() -> None:
     assert [d.event.worker for d in effects] == [other.name]
 
 
+@pytest.mark.parametrize("mode", ["alo", "amo"])
+def test_while_we_know_that_we_cannot_hear_no_lease_runs_out(mode: str) -> None:
+    ledger, worker, other = make(), Native("a"), Native("b", beat=20.0)
+    running(ledger, worker, mode=mode)
+    ledger.heard([other.answer(1.0, TASK)], 1.0)
+    ledger.listening(False, 2.0)
+    assert lines(until(ledger, 2.0, 500.0)) == []
+    ledger.listening(True, 500.0)
+    effects = ledger.consuming(500.1)
+    effects += ledger.heard([worker.answer(502.0, TASK), worker.held(502.0, running="1:1")], 502.0)
+    assert lines(effects) == dispatches(effects) == []
+    assert ledger.state_of("u1") == RUNNING
+
+
+def test_from_when_we_hear_again_it_does() -> None:
+    """Also where nobody says so by consuming anew: a thread was only late."""
+    ledger, worker = make(), Native("a")
+    running(ledger, worker)
+    ledger.listening(False, 1.0)
+    until(ledger, 1.0, 100.0)
+    ledger.listening(True, 100.0)
+    last = 100.0 + LEASE + COMING_BACK
+    assert lines(until(ledger, 100.0, last - 0.1)) == []
+    assert lines(until(ledger, last - 0.1, last)) == [Over("u1", 1, "lost")]
+
+
+def test_who_provably_ended_is_given_up_whether_we_hear_or_not() -> None:
+    ledger, worker = make(), Native("a")
+    running(ledger, worker)
+    ledger.listening(False, 1.0)
+    assert Over("u1", 1, "lost") in lines(ledger.gone(worker.name, 2.0))
+
+
 def test_what_was_sent_elsewhere_since_stays_there() -> None:
     ledger, worker, other = make(), Native("a"), Native("b")
     running(ledger, worker)

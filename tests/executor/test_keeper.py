@@ -80,6 +80,8 @@ class Room:
 
     def __init__(self, paper: Paper | None = None) -> None:
         self.crowds: list[int] = []
+        #: Whether its listener says that it consumes.
+        self.is_listening = True
         self.paper = paper
         self.deliverer = Deliverer("taskline-deliverer-test")
         self.ledger = Ledger(EXECUTOR, EXCHANGE, (TOPIC,), keeps_journal=paper is not None)
@@ -93,6 +95,7 @@ class Room:
             self.deliverer,
             name="taskline-keeper-test",
             on_crowd=self.crowds.append,
+            is_listening=lambda: self.is_listening,
             journal=paper,
         )
         self.deliverer.start()
@@ -559,3 +562,11 @@ def test_consuming_asks_who_is_there(room: Room) -> None:
     room.keeper.put(Consuming())
     assert room.settled() == 0
     assert [parcel.envelope.kind for parcel in room.outbox.sent]
+
+
+def test_it_tells_the_ledger_whether_what_is_sent_to_us_arrives(room: Room) -> None:
+    """With its next turn, of which there is one every few seconds at the least."""
+    room.worker_comes()
+    for room.is_listening in (True, False, True):
+        watches = room.asked(lambda ledger: ledger._attendance.next_expiry() is not None)
+        assert watches is room.is_listening

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from protocol.events import Cancelled, Dispatched, Ended, Event, Running, Submit
 from protocol.messages import Request
 from tests.executor.test_future import House
 from tests.executor.test_keeper import Outbox
+from tests.processes import wait_until
 
 HOUSE = House()
 BODY = Request("m.task", arguments={"n": 1}).to_body()
@@ -82,6 +84,7 @@ class Taken:
             self.deliverer,
             name="taskline-keeper-test",
             on_crowd=lambda workers: None,
+            is_listening=lambda: True,
             journal=self.journal,
         )
         self.uuids = recovery.take_up(
@@ -161,17 +164,20 @@ def test_damage_is_said_in_the_log(path: Path, caplog: pytest.LogCaptureFixture)
 def test_no_incarnation_comes_twice_though_the_journal_was_deleted_or_put_back(
     tmp_path: Path,
 ) -> None:
+    """No process starts as quickly as this one opens: the clock goes on in between."""
     path = tmp_path / "journal"
-    seen = []
-    kept = b""
-    for _ in range(3):
+    seen: list[int] = []
+
+    def opened() -> None:
+        wait_until(lambda: not seen or time.time() * 1000 > seen[-1] + 1, "the clock to go on")
         with recovery.open_journal(path, "me") as journal:
             seen.append(journal.incarnation)
-        kept = kept or path.read_bytes()
+
+    opened()
+    kept = path.read_bytes()
+    opened()
     path.unlink()
-    with recovery.open_journal(path, "me") as journal:
-        seen.append(journal.incarnation)
+    opened()
     path.write_bytes(kept)
-    with recovery.open_journal(path, "me") as journal:
-        seen.append(journal.incarnation)
+    opened()
     assert seen == sorted(set(seen))

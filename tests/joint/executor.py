@@ -163,9 +163,12 @@ class ExecutorProcess:
         self.world.promises.counted(ledger.counts, "the ledger")
         self._is_through()
 
-    def listens(self, is_listening: bool) -> None:
-        """Its connection is there again, or not: the ledger is told of the first alone."""
+    def listens(self, is_listening: bool, *, is_known: bool = True) -> None:
+        """Its connection is there again, or not: of that the ledger is told if it ``is_known``."""
         was_listening, self.is_listening = self.is_listening, is_listening
+        if is_known or is_listening:
+            self.ledger.listening(is_listening, self.now)
+            self.deadline = None
         if is_listening and not was_listening:
             self._perform(self._looked_at(self.ledger.consuming(self.now)))
             self._is_through()

@@ -195,12 +195,13 @@ def deafen(world: World, a: int, b: int) -> bool:
 
 
 def deafen_executor(world: World, a: int, b: int) -> bool:
-    """The executor loses its connection, and speaks on; or has it again."""
+    """The executor loses its connection, and knows it or not; it speaks on. Or has it again."""
     executor = world.executor
     if executor is None or executor.is_frozen:
         return False
     world.tell("the executor %s", "is deaf" if executor.is_listening else "hears again")
-    world.guarded_executor(lambda: executor.listens(not executor.is_listening))
+    is_known = bool(a % 2)
+    world.guarded_executor(lambda: executor.listens(not executor.is_listening, is_known=is_known))
     return True
 
 
@@ -211,7 +212,7 @@ def outage(world: World, a: int, b: int) -> bool:
         return False
     deaf = [worker for worker in world.workers if worker.is_listening and not worker.is_frozen]
     world.tell("the broker is away")
-    executor.listens(False)
+    executor.listens(False, is_known=bool(a % 3))
     for worker in deaf:
         worker.listens(False)
     world.pass_time(LAPSES[a % len(LAPSES)])
