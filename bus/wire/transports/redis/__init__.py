@@ -2,7 +2,9 @@
 
 *Speed.* kombu makes a ``redis.Redis`` for every command it sends, six for each task, and redis-py
 takes some 80 µs of CPU to make one: almost half of what a submitter spends. A channel belongs to
-one thread, so it can keep the one it has.
+one thread, so it can keep the one it has. And kombu takes one message at a time, with three round
+trips: what waits behind it is taken by a script, a hundred at once, each with its note, and what
+was delivered together is acknowledged together.
 
 *Nothing taken is dropped.* What has been popped from a list is noted in Redis before it is
 delivered, in a second step. Where Redis refuses that (it is out of memory, or a replica now, or the
@@ -22,8 +24,9 @@ command of a batch, and no round trip.
 *Nonsense* that somebody pushed into a list ends no connection: it is delivered as a message without
 a kind, for the dispatcher to refuse. It has left the list already.
 
-The rooms: ``lines`` (redis-py's connections), ``held`` (what is taken and not acknowledged),
-``claims`` (names that one has for so many seconds), ``channel``, ``transport``.
+The rooms: ``lines`` (redis-py's connections), ``bulk`` (many taken at once), ``held`` (what is
+taken and not acknowledged), ``claims`` (names that one has for so many seconds), ``channel``,
+``transport``.
 """
 
 from __future__ import annotations

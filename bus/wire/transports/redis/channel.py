@@ -18,12 +18,15 @@ from typing import Any
 
 import kombu
 from kombu.transport import redis
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
 from kombu.utils.uuid import uuid
 from redis import Redis
 from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, ResponseError
 
 from bus.wire import deadlines, tls
-from bus.wire.transports.redis import claims
+from bus.wire.transports.redis import bulk, claims
+from bus.wire.transports.redis.bulk import Bulk
 from bus.wire.transports.redis.held import QoS
 from bus.wire.transports.redis.lines import bounded, has_something
 from protocol.claim import Found, Wanted
@@ -47,9 +50,14 @@ class Channel(redis.Channel):
     closed: bool
     _closing: bool
     _in_poll: Any
-    _has_taken = False
+    #: The key of the list from which something came last; None: nothing did, or it is empty.
+    _more_in: str | None = None
     #: Whether something of the fan-outs is left to be read.
     has_more = False
+    #: Bytes of messages beyond which no more are taken in one round trip.
+    most_bytes = 8 * 1024 * 1024
+    #: Whether this Redis runs our scripts, as far as is known.
+    _takes_in_bulk = True
     #: Whether somebody has cut the lines; there will be no others.
     is_cut = False
     #: Seconds for each answer, if the connection is to be closed; None as long as it is not.
@@ -166,18 +174,58 @@ class Channel(redis.Channel):
         super()._brpop_start(timeout)
 
     def _note(self, reply: Any, **_: Any) -> Any:
-        """redis-py's own callback for it, but that it is remembered whether anything came."""
-        self._has_taken = bool(reply)
+        """redis-py's own callback for it, but that it is remembered where anything came from."""
+        self._more_in = bytes_to_str(reply[0]) if reply else None
         return tuple(reply) if reply else None
 
     def _brpop_read(self, **options: Any) -> Any:
-        self._has_taken = False
+        self._note(None)
         try:
             return super()._brpop_read(**options)
         except _NONSENSE as error:
-            if not self._has_taken:  # then it is the connection's
+            if self._more_in is None:  # then it is the connection's
                 raise
             return self._deliver_nonsense(error)
+
+    @cached_property
+    def _bulk(self) -> Bulk:
+        return Bulk(self._plain, self.global_keyprefix, self.unacked_key, self.unacked_index_key)
+
+    def take_more(self) -> bool:
+        """What else is in the list from which something came last; whether that was anything.
+
+        After the one that came has been handed over, so that a message that is alone waits for no
+        second look.
+        """
+        key, self._more_in = self._more_in, None
+        room = self.qos.can_consume_max_estimate()
+        most = bulk.MOST if room is None else min(room, bulk.MOST)
+        if key is None or not most or self._in_poll or not self._takes_in_bulk:
+            return False
+        queue = key.rsplit(self.sep, 1)[0]
+        if queue not in self.active_queues:
+            return False
+        try:
+            found = self._bulk.take(key, queue, most, self.most_bytes)
+        except ResponseError as error:  # scripts are not allowed, or it is a replica now
+            self._takes_in_bulk = False
+            logger.debug("taking one by one from now on: %s", error)
+            return False
+        for tag, raw in found:
+            self._deliver_noted(queue, tag, raw)
+        if found:
+            self._more_in = key
+        return bool(found)
+
+    def _deliver_noted(self, queue: str, tag: str, raw: bytes) -> None:
+        with self.qos.noted():
+            try:
+                message = loads(bytes_to_str(raw))
+                message["properties"]["delivery_tag"] = tag
+                self.connection._deliver(message, queue)  # noqa: SLF001 - as kombu does
+            except _NONSENSE as error:
+                self.qos.drop_notes([tag])
+                self._deliver_nonsense(error)
 
     def _receive(self) -> bool:
         """What has come from the fan-outs, ``AT_ONCE`` of it; whether that was anything.
@@ -201,6 +249,10 @@ class Channel(redis.Channel):
             return super()._receive_one(c)
         except _NONSENSE as error:
             return self._deliver_nonsense(error)
+
+    def settle(self, messages: Sequence[Any]) -> None:
+        """Acknowledge these, in one round trip."""
+        self.qos.ack_all([message.delivery_tag for message in messages])
 
     def _deliver_nonsense(self, error: Exception) -> bool:
         """In the place of what could not be read, which was never among what is held."""

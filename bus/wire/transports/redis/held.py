@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,9 @@ class QoS(redis.QoS):
     #: How many were delivered without a note of it in Redis.
     unnoted = 0
 
+    #: Whether what is delivered now has its note already.
+    _is_noted = False
+
     @contextmanager
     def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Iterator[Any]:
         """The pipeline given, or one that is no transaction.
@@ -43,12 +46,45 @@ class QoS(redis.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note that this was taken; if Redis will not have it, we have the message all the same."""
+        if self._is_noted:
+            virtual.QoS.append(self, message, delivery_tag)
+            return
         try:
             super().append(message, delivery_tag)
         except _NOT_NOW as error:
             self.unnoted += 1
             logger.debug("delivered without a note: %s: %s", type(error).__name__, error)
             virtual.QoS.append(self, message, delivery_tag)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """What is delivered within has its note already."""
+        self._is_noted = True
+        try:
+            yield
+        finally:
+            self._is_noted = False
+
+    def ack_all(self, delivery_tags: Sequence[str]) -> None:
+        """Acknowledge these, in one round trip."""
+        self.drop_notes(delivery_tags)
+        for tag in delivery_tags:
+            virtual.QoS.ack(self, tag)
+
+    def drop_notes(self, delivery_tags: Sequence[str]) -> None:
+        """Nobody is to be given these any more."""
+        with self.pipe_or_acquire() as pipe:
+            pipe.zrem(self.unacked_index_key, *delivery_tags)
+            pipe.hdel(self.unacked_key, *delivery_tags)
+            pipe.execute()
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Give this back; if it is nonsense that somebody took and could not drop, drop it."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            logger.debug("dropping a note of what is no message: %s", error)
+            self.drop_notes([tag])
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Give back what a killed consumer held; later, if Redis takes nothing at present."""

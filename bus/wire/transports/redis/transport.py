@@ -17,12 +17,19 @@ class Poller(redis.MultiChannelPoller):
 
     #: Whether the lists had their turn last.
     _lists_were_first = False
+    #: Whether more of one list was taken last.
+    _took_more = False
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Deliver what comes first; raises ``Empty`` if nothing does within ``timeout`` seconds.
 
-        What is left of the fan-outs and what comes otherwise have every other turn.
+        What is left of the fan-outs and what comes otherwise have every other turn, and so have
+        more messages of one list and what else there is.
         """
+        took = [channel.take_more() for channel in self._channels] if not self._took_more else []
+        self._took_more = any(took)
+        if self._took_more:
+            return
         left = [channel for channel in self._channels if channel.has_more]
         if not left:
             super().get(callback, timeout=timeout)
