@@ -246,6 +246,7 @@ class Answers:
             if request is None:  # this digest has ended it, by another attempt
                 continue
             where = digest.where(attempt.ticket)
+            attempt.may_be_dropped &= where is None
             if where in ("queued", "running", "ended"):
                 peer.take(attempt)
             if where == "queued":
@@ -255,7 +256,7 @@ class Answers:
             elif where is not None:
                 self._runs(request, attempt, now, is_digest=True)
             elif clock >= attempt.start_by:
-                self._never(request, attempt, now)
+                self._absent(request, attempt, now)
             else:
                 self._dispatching.send_again(request, attempt, clock)
         given = (
@@ -276,6 +277,13 @@ class Answers:
         is_waiting_again = attempt is request.newest and attempt.given_up and not attempt.is_running
         if request.phase == "OPEN" and is_waiting_again and not attempt.peer.is_dead:
             self._book.take_back(request, attempt, now)
+
+    def _absent(self, request: Request, attempt: Attempt, now: float) -> None:
+        """It is not there, and will not be started any more."""
+        if attempt.may_be_dropped and not attempt.is_running:
+            self._book.give_up(request, attempt, now, is_gone=True)
+        else:
+            self._never(request, attempt, now)
 
     def _never(self, request: Request, attempt: Attempt, now: float) -> None:
         book = self._book

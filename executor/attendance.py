@@ -14,7 +14,6 @@ from executor.book import Book
 from executor.directory import Peer
 from executor.dispatching import Dispatching
 from executor.effects import Crowd, Record
-from executor.request import Attempt, Request
 from protocol.envelope import Header
 from protocol.events import WorkerGone, WorkerSeen
 from protocol.messages import Answer
@@ -96,15 +95,17 @@ class Attendance:
     def touch(self, header: Header | None, now: float) -> None:
         """Any message from a native worker is a beat.
 
-        After a silence of ``keep`` it is news from a stranger: it has dropped what it held for us.
-        (Not heard of before now, because we did not run, or had nothing to ask for it.)
+        What it was sent before a silence of ``keep``, it has perhaps dropped since: it may not have
+        heard from us either. (We did not run, or knew that we could not hear, or it had been given
+        up already.) That it lacks it now does not prove that it never ran.
         """
         self._heard = now
         if header is None or header.boot is None:
             return
         peer = self._directory.native(header.boot)
-        if peer is not None and now - peer.heard >= self._keep:
-            self._lost(peer, now)
+        if peer is not None and peer.spoke <= now - self._keep:
+            for attempt in peer.attempts:
+                attempt.may_be_dropped |= attempt.sent <= now - self._keep
         self._directory.touch(header, now)
 
     def answered(self, answer: Answer, header: Header | None, now: float) -> None:
@@ -167,25 +168,7 @@ class Attendance:
             if request is None:  # ended just now, by another attempt here
                 continue
             if peer.is_native:
-                self._give_up(request, attempt, now)
+                peer.has_failed = True
+                self._book.give_up(request, attempt, now, is_gone=peer.is_dead)
             elif attempt.is_running:
                 self._book.timers.set(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)
-
-    def _give_up(self, request: Request, attempt: Attempt, now: float) -> None:
-        was_waited_for = attempt is request.current
-        was_waited_for_again = not was_waited_for and attempt is request.elder
-        attempt.give_up(boot_is_gone=attempt.peer.is_dead)
-        attempt.peer.has_failed = True
-        attempt.peer.doubt(attempt)
-        if attempt.peer.is_dead:
-            attempt.peer.drop(attempt)
-        if was_waited_for:
-            if attempt.startable:
-                self._book.timers.set(attempt.closes, attempt.uuid, attempt.number)
-            self._book.is_over(attempt, "lost")
-            self._book.next(request, attempt, "lost", now)
-        elif was_waited_for_again:
-            self._book.is_over(attempt, "lost")
-            self._book.superseded(request, attempt, "lost", now, {})
-        else:
-            self._book.settle(request, now)

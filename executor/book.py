@@ -289,6 +289,25 @@ class Book:
         if request.deadline is not None:  # its timer may have run while a worker had it
             self.timers.set(request.deadline, request.order.uuid)
 
+    def give_up(self, request: Request, attempt: Attempt, now: float, *, is_gone: bool) -> None:
+        """Nothing is heard of it: it is not waited for any more. ``is_gone``: it is not there."""
+        was_waited_for = attempt is request.current
+        was_waited_for_again = not was_waited_for and attempt is request.elder
+        attempt.give_up(boot_is_gone=is_gone)
+        attempt.peer.doubt(attempt)
+        if is_gone:
+            attempt.peer.drop(attempt)
+        if was_waited_for:
+            if attempt.startable:
+                self.timers.set(attempt.closes, attempt.uuid, attempt.number)
+            self.is_over(attempt, "lost")
+            self.next(request, attempt, "lost", now)
+        elif was_waited_for_again:
+            self.is_over(attempt, "lost")
+            self.superseded(request, attempt, "lost", now, {})
+        else:
+            self.settle(request, now)
+
     def take_back(self, request: Request, attempt: Attempt, now: float) -> None:
         """Given up too early: its worker's lease decides again, and nothing new is sent till then.
 

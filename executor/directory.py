@@ -70,6 +70,7 @@ class Peer:
         "open",
         "said",
         "slots",
+        "spoke",
         "told",
         "topics",
     )
@@ -90,8 +91,11 @@ class Peer:
         self.caps: frozenset[str] | None = None
         #: Seconds within which it is heard from.
         self.beat = BEAT
-        #: When it last said anything, in our clock, and when we forgot it for its silence.
+        #: When it last said anything, in our clock; and the same without the time in which nobody
+        #: could be heard, from which its lease counts.
+        self.spoke = 0.0
         self.heard = 0.0
+        #: When we forgot it for its silence.
         self.forgotten = 0.0
         #: Seconds it may be silent beyond its lease: it may still be on its way back to the broker.
         self.grace = 0.0
@@ -217,7 +221,12 @@ class Peer:
         return self.heard + self.expiry + self.grace
 
     def speaks(self, now: float) -> None:
-        """It has been heard from, or counts as if it had."""
+        """It has been heard from."""
+        self.spoke = now
+        self.lives(now)
+
+    def lives(self, now: float) -> None:
+        """It has a lease from now on."""
         self.heard = now
         self.grace = 0.0
 
@@ -308,7 +317,7 @@ class Directory:
 
     def watch(self, peer: Peer, now: float) -> None:
         """It holds something that is waited for: it lives for a lease from now, known or not."""
-        peer.speaks(now)
+        peer.lives(now)
         key = (peer.dialect, peer.key)
         self._forgotten.pop(key, None)
         self._peers.setdefault(key, peer)

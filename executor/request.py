@@ -91,6 +91,7 @@ class Attempt:
         "closes",
         "given_up",
         "is_noted_lost",
+        "may_be_dropped",
         "number",
         "peer",
         "progress",
@@ -142,6 +143,8 @@ class Attempt:
         self.given_up = False
         #: Whether the journal has it as lost.
         self.is_noted_lost = False
+        #: Its worker may have run and forgotten it, in a silence longer than it keeps what is ours.
+        self.may_be_dropped = False
         #: When, in the addressee's clock, in milliseconds. None: by an executor that was killed, so
         #: that perhaps no more was done than to write it down.
         self.sent_there: int | None = None

@@ -109,9 +109,9 @@ class Scene:
         """Time. ``silent``: nothing arrives meanwhile."""
         self.world.pass_time(seconds, delivering=not silent)
 
-    def broker_goes(self) -> None:
-        """Nobody hears anything any more."""
-        self.executor.listens(False)
+    def broker_goes(self, *, is_noticed: bool = False) -> None:
+        """Nobody hears anything any more; by the executor it may be noticed."""
+        self.executor.listens(False, is_known=is_noticed)
         for worker in self.world.workers:
             worker.listens(False)
 

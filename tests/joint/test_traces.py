@@ -12,7 +12,7 @@ from protocol import tickets
 from protocol.envelope import CANCEL, DROPPED, HELD, NOTIFY, RECEIPT, RELEASE, REQUEST, RESPONSE
 from protocol.messages import Receipt
 from protocol.retry import Retry
-from protocol.timing import LEASE, REQUEST_TIMEOUT, START_WINDOW, lease, pace
+from protocol.timing import KEEP, LEASE, REQUEST_TIMEOUT, START_WINDOW, lease, pace
 from tests.joint.bounds import bounded
 from tests.joint.channel import Letter
 from tests.joint.scene import Scene
@@ -609,6 +609,45 @@ def test_who_comes_back_to_the_broker_later_than_others_keeps_what_it_has() -> N
     scene.ends("u0")
     scene.everything_arrives()
     assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")
+
+
+@pytest.mark.parametrize("mode", ["alo", "amo"])
+def test_in_an_outage_that_is_noticed_no_lease_runs_out(mode: str) -> None:
+    scene = Scene(workers=2, beat=1.0)
+    scene.submit("u0", mode=mode)
+    scene.everything_arrives()
+    scene.broker_goes(is_noticed=True)
+    scene.all_is_lost()
+    scene.passes(1000.0)
+    scene.all_is_lost()
+    scene.ends("u0")
+    for name in ("ex", "w0", "w1"):
+        scene.comes_back(name)
+    scene.everything_arrives()
+    assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")
+
+
+@pytest.mark.parametrize("mode", ["alo", "amo"])
+def test_what_a_worker_may_have_dropped_in_an_outage_is_not_proven_never_to_have_run(
+    mode: str,
+) -> None:
+    """A walk found it: the executor is deaf for longer than results are kept, and knows that; its
+    worker heard nothing from it either, has dropped what ran, and says that it holds nothing.
+    """
+    scene = Scene(has_journal=False)
+    scene.submit("u0", mode=mode)
+    scene.arrives(REQUEST, "w0")  # and that it runs is lost
+    scene.executor.listens(False)
+    for _ in range(int(KEEP) + 70):
+        scene.all_is_lost()
+        scene.passes(1.0)
+    scene.comes_back("ex")
+    scene.everything_arrives()
+    if mode == "amo":
+        assert (scene.starts("u0"), scene.seen("u0")) == (1, "WorkerLost")
+    else:
+        scene.comes_to_rest()
+        assert (scene.starts("u0"), scene.seen("u0")) == (2, "success u0#2")
 
 
 def test_a_thawed_worker_starts_nothing_that_it_was_sent_before() -> None:
