@@ -95,6 +95,8 @@ class Promises:
         #: Requests of which a dispatch has been performed.
         self.sent: set[str] = set()
         self.dispatched: dict[tuple[str, int], Dispatched] = {}
+        #: Of which nothing is left where they ran, says a line.
+        self.dropped: set[tuple[str, int]] = set()
         self.bases: dict[str, int] = {}
         #: Runs that ended their process, and how many of them the journal counts.
         self.crashes: Counter[str] = Counter()
@@ -162,6 +164,8 @@ class Promises:
             self.bases[event.uuid] = event.base
         elif isinstance(event, Over):
             self._holders.written(event)
+            if event.reason == "dropped":
+                self.dropped.add((event.uuid, event.attempt))
         elif isinstance(event, Round):
             self._begins_a_round(event, now)
             self.bases[event.uuid] = event.base
@@ -258,6 +262,8 @@ class Promises:
             if sent is None or self.ends[sent.uuid]:
                 continue
             if sent.uuid in self.asked:  # it is not run again, whatever it came to
+                continue
+            if (sent.uuid, sent.attempt) in self.dropped:  # it waits again, perhaps for room
                 continue
             newer = any(one == sent.uuid and n > sent.attempt for one, n in self.dispatched)
             if not newer and sent.attempt >= self.bases[sent.uuid]:
