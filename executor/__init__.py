@@ -10,9 +10,10 @@ the broker), ``places`` (its topics and queues), ``recovery`` (its beginning, wi
 written and told), ``pen`` (how the journal is used), ``moments`` (two clocks, told apart),
 ``deliverer`` (the thread that runs user code).
 
-Pure, and the keeper's: ``ledger``, ``book``, ``answers``, ``attendance``, ``verdicts``,
-``settling``, ``dispatching``, ``directory``, ``digest``, ``request``, ``lanes``, ``later``,
-``throttle``, ``timers``, ``receipts``, ``letters``, ``restoring``, ``words``, ``effects``.
+Pure, and the keeper's: ``ledger``, ``book``, ``rounds``, ``withdrawals``, ``answers``,
+``attendance``, ``verdicts``, ``settling``, ``dispatching``, ``directory``, ``digest``, ``request``,
+``lanes``, ``later``, ``throttle``, ``timers``, ``receipts``, ``letters``, ``restoring``, ``words``,
+``effects``.
 
 The command line: ``cli``, ``commands`` and ``demo``.
 """

@@ -1,7 +1,7 @@
 """What workers say about attempts, and what it does to them (native dialect, section 4).
 
 Decided here: which attempt an answer is about, what is nonsense, what is fenced, what is receipted
-at once. What it means for the request, ``verdicts`` says and ``book`` does. Keeper only.
+at once. What it means for the request, ``verdicts`` says and ``rounds`` does. Keeper only.
 
 An answer that ends something is receipted, but only the tickets it names: what else was sent there
 may still be answered. All of a request's tickets are receipted when it ends.
@@ -19,7 +19,9 @@ from executor.directory import Peer
 from executor.dispatching import Dispatching
 from executor.effects import Error, Tell
 from executor.request import Attempt, Request
+from executor.rounds import Rounds
 from executor.verdicts import Word
+from executor.withdrawals import Withdrawals
 from protocol import envelope
 from protocol.envelope import Envelope, Header
 from protocol.errors import IllegalTransition, MessageRefused
@@ -36,9 +38,18 @@ _ENDS: Final[dict[str | None, Word]] = {"limit": "limit", "crash": "crash", "sto
 class Answers:
     """Works through one message at a time."""
 
-    def __init__(self, book: Book, dispatching: Dispatching, incarnation: int) -> None:
+    def __init__(
+        self,
+        book: Book,
+        rounds: Rounds,
+        withdrawals: Withdrawals,
+        dispatching: Dispatching,
+        incarnation: int,
+    ) -> None:
         """``incarnation``: ours, at present."""
         self._book = book
+        self._rounds = rounds
+        self._withdrawals = withdrawals
         self._dispatching = dispatching
         self._incarnation = incarnation
 
@@ -96,20 +107,20 @@ class Answers:
             return
         is_news = attempt.run()
         if is_news:
-            book.runs(attempt)
+            self._rounds.runs(attempt)
         if attempt.number < request.base:
-            book.settle(request, now)
+            self._withdrawals.settle(request, now)
             return
-        book.has_run(request, now)
+        self._rounds.has_run(request, now)
         returns = attempt.given_up and not attempt.peer.is_dead and (is_news or is_digest)
         if request.phase == "EXPIRING" and (is_news or returns):
             if returns and attempt is not request.newest:
-                book.take_back(request, attempt, now)
-            book.reopen(request, now)
+                self._rounds.take_back(request, attempt, now)
+            self._rounds.reopen(request, now)
         elif request.phase == "OPEN" and returns:
-            book.take_back(request, attempt, now)
+            self._rounds.take_back(request, attempt, now)
         else:
-            book.settle(request, now)
+            self._withdrawals.settle(request, now)
 
     def _ended(
         self,
@@ -133,15 +144,15 @@ class Answers:
         if attempt.number < request.base:
             attempt.fence()
             book.counts["fenced"] += 1
-            book.settle(request, now)
+            self._withdrawals.settle(request, now)
         elif not attempt.end(said.state):
             book.counts["double"] += 1
         elif attempt is not request.newest and self._is_run_again(request, word, data):
-            book.superseded(request, attempt, word, now, data)
+            self._rounds.superseded(request, attempt, word, now, data)
         else:
             if attempt is not request.newest or attempt.given_up:
                 book.counts["late_but_first"] += 1
-            book.next_after_run(request, attempt, word, now, data)
+            self._rounds.next_after_run(request, attempt, word, now, data)
         if request.order.uuid in book.requests:
             self._receipt(header, tickets, now)
 
@@ -149,7 +160,7 @@ class Answers:
         """Whether this end is none: what was sent since is the next run, and stands."""
         if word in ("crash", "stopped"):
             return True
-        return request.phase == "OPEN" and self._book.is_retried(request, word, said)
+        return request.phase == "OPEN" and self._rounds.is_retried(request, word, said)
 
     def refused(self, refused: Refused, now: float) -> None:
         """A reply that is no message.
@@ -171,7 +182,7 @@ class Answers:
         current.end(FAILURE)
         current.peer.drop(current)
         failure = words.unreadable(refused.reason, refused.detail)
-        book.next(request, current, "failure", now, {"result": failure})
+        self._rounds.next(request, current, "failure", now, {"result": failure})
 
     def undeliverable(self, parcel: Parcel, why: str, now: float) -> None:
         """A message of ours that the broker does not take.
@@ -276,28 +287,27 @@ class Answers:
             return
         is_waiting_again = attempt is request.newest and attempt.given_up and not attempt.is_running
         if request.phase == "OPEN" and is_waiting_again and not attempt.peer.is_dead:
-            self._book.take_back(request, attempt, now)
+            self._rounds.take_back(request, attempt, now)
 
     def _absent(self, request: Request, attempt: Attempt, now: float) -> None:
         """It is not there, and will not be started any more."""
         if attempt.may_be_dropped and not attempt.is_running:
-            self._book.give_up(request, attempt, now, is_gone=True)
+            self._rounds.give_up(request, attempt, now, is_gone=True, reason="dropped")
         else:
             self._never(request, attempt, now)
 
     def _never(self, request: Request, attempt: Attempt, now: float) -> None:
-        book = self._book
         is_newest = attempt is request.newest
         ran = attempt.is_running
         is_news = attempt.never(is_newest=is_newest)
         attempt.peer.drop(attempt)
         if not is_news:
             return
-        book.is_over(attempt, "dropped" if ran else "never")
+        self._rounds.is_over(attempt, "dropped" if ran else "never")
         if is_newest:
-            book.next(request, attempt, "over" if ran else "never", now)
+            self._rounds.next(request, attempt, "over" if ran else "never", now)
         else:
-            book.superseded(request, attempt, "over" if ran else "never", now, {})
+            self._rounds.superseded(request, attempt, "over" if ran else "never", now, {})
 
     def _dropped(self, attempt: Attempt | None, now: float) -> None:
         book = self._book
@@ -309,11 +319,11 @@ class Answers:
         if not attempt.drop():
             book.counts["double"] += 1
             return
-        book.is_over(attempt, "dropped")
+        self._rounds.is_over(attempt, "dropped")
         if attempt is not request.newest:
-            book.superseded(request, attempt, "dropped", now, {})
+            self._rounds.superseded(request, attempt, "dropped", now, {})
             return
-        book.next_after_run(request, attempt, "dropped", now)
+        self._rounds.next_after_run(request, attempt, "dropped", now)
 
     # which --------------------------------------------------------------------------------------
 

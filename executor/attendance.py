@@ -14,6 +14,7 @@ from executor.book import Book
 from executor.directory import Peer
 from executor.dispatching import Dispatching
 from executor.effects import Crowd, Record
+from executor.rounds import Rounds
 from protocol.envelope import Header
 from protocol.events import WorkerGone, WorkerSeen
 from protocol.messages import Answer
@@ -31,6 +32,7 @@ class Attendance:
     def __init__(
         self,
         book: Book,
+        rounds: Rounds,
         dispatching: Dispatching,
         dialects: Container[Dialect],
         topics: tuple[str, ...],
@@ -38,6 +40,7 @@ class Attendance:
     ) -> None:
         """``keep``: seconds of our silence after which workers drop what they hold for us."""
         self._book = book
+        self._rounds = rounds
         self._directory = book.directory
         self._dispatching = dispatching
         self._dialects = dialects
@@ -66,7 +69,7 @@ class Attendance:
             for attempt in list(peer.doubtful.values()):
                 request = self._book.requests[attempt.uuid]
                 if request.phase == "OPEN" and attempt is request.newest:
-                    self._book.take_back(request, attempt, now)
+                    self._rounds.take_back(request, attempt, now)
                     peer.grace = grace if was_there else 0.0
 
     def listening(self, is_listening: bool, now: float) -> None:
@@ -169,6 +172,6 @@ class Attendance:
                 continue
             if peer.is_native:
                 peer.has_failed = True
-                self._book.give_up(request, attempt, now, is_gone=peer.is_dead)
+                self._rounds.give_up(request, attempt, now, is_gone=peer.is_dead)
             elif attempt.is_running:
                 self._book.timers.set(peer.heard + TASKFLOW_SILENCE, attempt.uuid, attempt.number)

@@ -13,6 +13,7 @@ from executor.directory import Peer
 from executor.effects import Dispatch, Error, Publish
 from executor.lanes import LaneKey
 from executor.request import Attempt, Request, start_by_passes
+from executor.withdrawals import Withdrawals
 from protocol.envelope import HELD
 from protocol.events import Dispatched
 from protocol.timing import BEAT, CLOCK_MARGIN, REQUEST_TIMEOUT, START_WINDOW
@@ -21,8 +22,9 @@ from protocol.timing import BEAT, CLOCK_MARGIN, REQUEST_TIMEOUT, START_WINDOW
 class Dispatching:
     """Sends what waits, as far as there is credit."""
 
-    def __init__(self, book: Book, incarnation: int) -> None:
+    def __init__(self, book: Book, withdrawals: Withdrawals, incarnation: int) -> None:
         self._book = book
+        self._withdrawals = withdrawals
         self._incarnation = incarnation
 
     def fill(self, now: float) -> None:
@@ -45,7 +47,7 @@ class Dispatching:
             request = lane.first
             # Its timer has not run yet; or it was given back, and no time is left for another try.
             if request.has_expired(now + (CLOCK_MARGIN if request.attempts else 0.0)):
-                book.expire(request, now)
+                self._withdrawals.expire(request, now)
                 continue
             if not book.throttle.admits(key, now):
                 break

@@ -2,8 +2,9 @@
 
 Decided here: what happens when, to all requests together: who is asked who is there, and what time
 brings about. What an answer means is ``answers``' and ``verdicts``', what the coming and going of
-workers means ``attendance``'s, who is sent a request ``dispatching``'s and ``directory``'s, what is
-done to one request ``book``'s; the words of errors are ``words``'. Not decided here: how anything
+workers means ``attendance``'s, who is sent a request ``dispatching``'s and ``directory``'s, what
+follows an attempt ``rounds``', how a cancel ends ``withdrawals``', where requests wait ``book``'s;
+the words of errors are ``words``'. Not decided here: how anything
 is sent or written down, and what a future is.
 
 The rules, in short (native dialect, sections 4, 5, 7 and 8):
@@ -51,8 +52,10 @@ from executor.effects import Begin, Effect, Error, Publish, Superseded
 from executor.lanes import LaneKey, in_turn
 from executor.letters import Letters
 from executor.request import Attempt, Order, Request
+from executor.rounds import Rounds
 from executor.timers import CANCEL, EXPIRY
 from executor.verdicts import Word
+from executor.withdrawals import Withdrawals
 from protocol.envelope import HELD, Header
 from protocol.messages import Answer, Dropped, Held, Release, Response
 from protocol.parcel import Parcel, Received, Refused
@@ -91,9 +94,11 @@ class Ledger:
         self._keep = KEEP_JOURNALED if keeps_journal else KEEP
         letters = Letters(self._names, executor, incarnation, self._keep)
         self._book = book = Book(letters, speaks_native="native" in self._names)
-        self._dispatching = Dispatching(book, incarnation)
-        self._answers = Answers(book, self._dispatching, incarnation)
-        self._attendance = Attendance(book, self._dispatching, self._names, topics, self._keep)
+        self._withdrawals = Withdrawals(book)
+        self._rounds = rounds = Rounds(book, self._withdrawals)
+        self._dispatching = dispatching = Dispatching(book, self._withdrawals, incarnation)
+        self._answers = Answers(book, rounds, self._withdrawals, dispatching, incarnation)
+        self._attendance = Attendance(book, rounds, dispatching, self._names, topics, self._keep)
         self.directory = book.directory
         #: What happened that changed nothing: late, double, unknown or illegal answers, by reason.
         self.counts = book.counts
@@ -134,7 +139,7 @@ class Ledger:
                 if attempt.startable and attempt is not request.current:
                     self._timers.set(attempt.closes, attempt.uuid, attempt.number)
             if request.phase == "CANCELLING":
-                self._book.cancel_again(request, now)
+                self._withdrawals.cancel_again(request, now)
                 continue
             in_doubt = restoring.may_have_run(status, wall, self._keep)
             newest = request.newest
@@ -177,7 +182,7 @@ class Ledger:
         request = self._requests.get(uuid)
         if request is None:
             return []
-        self._book.cancel(request, now, force=force)
+        self._withdrawals.cancel(request, now, force=force)
         if uuid not in self._requests:
             self._dispatching.fill(now)
         return self._book.take()
@@ -336,9 +341,9 @@ class Ledger:
                 continue
             if about == EXPIRY:
                 if request.phase == "OPEN" and request.has_expired(now):
-                    self._book.expire(request, now)
+                    self._withdrawals.expire(request, now)
             elif about == CANCEL:
-                self._book.tell_again(request, now)
+                self._withdrawals.tell_again(request, now)
             else:
                 attempt = next((a for a in request.attempts if a.number == about), None)
                 if attempt is not None and attempt.peer.is_native:
@@ -357,7 +362,7 @@ class Ledger:
             self._timers.set(attempt.closes, attempt.uuid, attempt.number)
             return
         if attempt.pass_start_by(is_newest=attempt is request.newest):
-            self._book.settle(request, now)
+            self._withdrawals.settle(request, now)
         elif attempt is request.current and not attempt.is_running:
             if attempt.peer.understands(HELD):
                 until = attempt.closes + attempt.peer.expiry
@@ -370,9 +375,9 @@ class Ledger:
             attempt.peer.drop(attempt)
             attempt.peer.has_failed = True
             attempt.give_up(boot_is_gone=True)
-            self._book.is_over(attempt, "lost")
+            self._rounds.is_over(attempt, "lost")
             word: Word = "lost" if request.order.mode == "amo" else "never"
-            self._book.next(request, attempt, word, now)
+            self._rounds.next(request, attempt, word, now)
 
     def _silent(self, request: Request, attempt: Attempt, now: float) -> None:
         """It runs on a taskflow topic that had fallen silent; perhaps it has spoken since."""
@@ -389,7 +394,7 @@ class Ledger:
                 lane.unoffered_since = now  # they learn what more to offer between two tasks
                 continue
             while self._lanes.is_overdue(lane, now):
-                self._book.expire(lane.first, now)
+                self._withdrawals.expire(lane.first, now)
 
     def _private_are_busy(self) -> bool:
         """Whether there are private workers, and each is at work."""

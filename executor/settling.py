@@ -1,8 +1,9 @@
 """When a cancelled or expired request can end: once it is proven that no worker will start it.
 
 Decided here: whether that is so, which worker processes are to be told CANCEL until it is, and how
-often (native dialect, sections 3 and 5). Not decided here: what the end is called (``book``), and
-what proves something about one attempt (``request``). Pure; the book asks, on the keeper's thread.
+often (native dialect, sections 3 and 5). Not decided here: what the end is called
+(``withdrawals``), and what proves something about one attempt (``request``). Pure; asked on the
+keeper's thread.
 
 What was sent to a taskflow worker proves nothing and cannot be taken back: nobody waits for it.
 """

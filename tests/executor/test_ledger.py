@@ -294,7 +294,7 @@ def test_one_that_is_put_back_until_later_waits_for_that() -> None:
     request = ledger._requests["u1"]
     request.attempts[-1].end(FAILURE)
     request.not_before = 4.0
-    ledger._book.wait_again(request, 1.0)
+    ledger._rounds.wait_again(request, 1.0)
     beats(ledger, worker, 1.0, 3.9)
     assert ledger.state_of("u1") == WAITING
     assert [d.attempt for d in dispatches(ledger.tick(4.0))] == [2]
