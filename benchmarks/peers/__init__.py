@@ -1,0 +1,21 @@
+"""Who is measured, in which settings, and how its workers are started. Imports none of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.peers import ceilings, ours
+from benchmarks.peers.peer import Peer, Setting
+
+__all__ = ["PEERS", "Peer", "Setting"]
+
+#: By name, in the order of the tables.
+PEERS: Final[dict[str, Peer]] = {
+    peer.name: peer
+    for peer in (
+        ours.PEER,
+        ceilings.SKETCH,
+        ceilings.RAW,
+        ceilings.KOMBU,
+    )
+}

@@ -1,0 +1,111 @@
+"""The brokers of a run: a Redis and a RabbitMQ that nobody else uses, empty before each play."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from benchmarks.cells import Cell
+from benchmarks.ground import Ground
+from benchmarks.peers import PEERS
+from bus.wire.testing import PrivateRabbitMQ, PrivateRedis
+
+
+class Servers:
+    """``with Servers(cells) as servers: servers.ground(cell, folder)``.
+
+    Starts what these cells need. Each play has an empty Redis and a virtual host of RabbitMQ of its
+    own, so what one leaves behind is not in the way of the next.
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        cells = tuple(cells)
+        with_redis = any(_uses_redis(cell) for cell in cells)
+        self._redis = PrivateRedis() if with_redis else None
+        with_amqp = any(cell.broker == "amqp" for cell in cells)
+        self._rabbitmq = PrivateRabbitMQ() if with_amqp else None
+        self._numbers = itertools.count(1)
+        self._host = ""
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Servers:
+        for server in (self._redis, self._rabbitmq):
+            if server is not None:
+                self._stack.enter_context(server)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the brokers themselves."""
+        found = {}
+        if self._redis is not None:
+            found["Redis"] = _version_of_redis(self._redis)
+        if self._rabbitmq is not None:
+            found["RabbitMQ"] = self._rabbitmq.control("version").strip()
+        return found
+
+    def ground(self, cell: Cell, folder: Path) -> Ground:
+        """What a play of this cell stands on; empty. Ends whatever the play before it has left."""
+        url = result_url = ""
+        servers = []
+        if _uses_redis(cell):
+            assert self._redis is not None
+            self._redis.command("FLUSHALL", timeout=30.0)
+            url = result_url = self._redis.url
+            servers.append(self._redis.pid)
+        if cell.broker == "amqp":
+            assert self._rabbitmq is not None
+            url = self._fresh_host(self._rabbitmq)
+            servers.append(self._rabbitmq.pid)
+        if cell.broker == "local":
+            url = f"local://{folder / 'broker'}"
+        if cell.broker == "memory":
+            url = "memory://"
+        return Ground(
+            peer=cell.peer,
+            setting=cell.setting,
+            broker=cell.broker,
+            url=url,
+            result_url=result_url,
+            folder=str(folder),
+            servers=tuple(servers),
+        )
+
+    def _fresh_host(self, rabbitmq: PrivateRabbitMQ) -> str:
+        """The URL of a new virtual host; the one before it is deleted, and all in it.
+
+        In one call: rabbitmqctl takes a second to come up.
+        """
+        gone, self._host = self._host, f"play{next(self._numbers)}"
+        host = f'<<"{self._host}">>'
+        everything = '<<".*">>, <<".*">>, <<".*">>, <<"benchmarks">>'
+        words = f'rabbit_vhost:delete(<<"{gone}">>, <<"benchmarks">>), ' if gone else ""
+        words += (
+            f'rabbit_vhost:add({host}, <<"benchmarks">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, {host}, {everything}).'
+        )
+        rabbitmq.control("eval", words)
+        return rabbitmq.url.rpartition("//")[0] + f"/{self._host}"
+
+
+def _uses_redis(cell: Cell) -> bool:
+    is_aside = cell.broker == "amqp" and PEERS[cell.peer].needs_redis
+    return cell.broker == "redis" or is_aside
+
+
+def _version_of_redis(redis: PrivateRedis) -> str:
+    import redis as library  # noqa: PLC0415 - for this one question
+
+    with library.Redis.from_url(redis.url) as client:
+        return str(client.info("server")["redis_version"])
