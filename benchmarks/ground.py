@@ -25,7 +25,9 @@ class Ground:
     setting: str
     #: ``redis``, ``amqp``, ``local`` or ``memory``.
     broker: str
-    #: Where tasks travel; empty for ``memory``.
+    #: Worker commands that are started.
+    workers: int
+    #: Where tasks travel.
     url: str
     #: A Redis for results, for those who cannot return them over RabbitMQ.
     result_url: str

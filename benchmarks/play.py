@@ -100,12 +100,11 @@ class Play:
         if self.ground.broker == "memory":
             self._inside = self._app().serve(self.ground)
             return
-        command = self._peer.worker(self.ground)
         for number in range(self.cell.workers):
             log = Path(self.ground.folder, f"worker-{number}.log")
             with log.open("wb") as output:
                 worker = subprocess.Popen(
-                    command,
+                    self._peer.worker(self.ground, number),
                     cwd=self.ground.folder,
                     env={**os.environ, WORKER: str(number)},
                     stdin=subprocess.DEVNULL,

@@ -76,6 +76,7 @@ class Servers:
             peer=cell.peer,
             setting=cell.setting,
             broker=cell.broker,
+            workers=cell.workers,
             url=url,
             result_url=result_url,
             folder=str(folder),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.peers import ceilings, ours
+from benchmarks.peers import ceilings, celery, dramatiq, huey, ours, taskflow, taskiq
 from benchmarks.peers.peer import Peer, Setting
 
 __all__ = ["PEERS", "Peer", "Setting"]
@@ -14,6 +14,11 @@ PEERS: Final[dict[str, Peer]] = {
     peer.name: peer
     for peer in (
         ours.PEER,
+        huey.PEER,
+        dramatiq.PEER,
+        taskiq.PEER,
+        celery.PEER,
+        taskflow.PEER,
         ceilings.SKETCH,
         ceilings.RAW,
         ceilings.KOMBU,

@@ -9,7 +9,7 @@ from benchmarks.ground import Ground
 from benchmarks.peers.peer import Peer, Setting
 
 
-def _worker(ground: Ground) -> list[str]:
+def _worker(ground: Ground, number: int) -> list[str]:
     return [sys.executable, "-m", f"benchmarks.apps.{ground.peer}"]
 
 
@@ -72,6 +72,6 @@ KOMBU: Final = Peer(
         )
         for broker in ("redis", "amqp", "memory")
     },
-    worker=lambda ground: [sys.executable, "-m", "benchmarks.apps.bare_kombu"],
+    worker=lambda ground, number: [sys.executable, "-m", "benchmarks.apps.bare_kombu"],
     packages=("kombu", "redis", "amqp"),
 )

@@ -17,7 +17,7 @@ _INSIDE: Final = Setting("default", "`Worker([MODULE])` and `Executor` in one pr
 _INSIDE_THREADS: Final = Setting("threads", 'the same, `Worker([MODULE], pool="threads")`')
 
 
-def _worker(ground: Ground) -> list[str]:
+def _worker(ground: Ground, number: int) -> list[str]:
     words = ["--pool", "threads"] if ground.setting == "threads" else []
     return [sys.executable, "-m", "worker", "benchmarks.tasks", "--url", ground.url, *words]
 

@@ -31,8 +31,9 @@ class Peer:
     app: str
     #: ``{broker: its settings}``; the first is the one that is taken where only one is.
     settings: Mapping[str, Sequence[Setting]]
-    #: The command that starts one worker. With the ground in its environment, in an empty folder.
-    worker: Callable[[Ground], list[str]]
+    #: The command that starts the worker of a number, from 0. It is started in an empty folder,
+    #: with the ground in its environment.
+    worker: Callable[[Ground, int], list[str]]
     #: Distributions whose versions matter.
     packages: Sequence[str]
     #: Whether results return through Redis although tasks travel over RabbitMQ.
