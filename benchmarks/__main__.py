@@ -1,8 +1,9 @@
-"""``python -m benchmarks [--quick] [--only WORD …] [--results DIR] [--list]``.
+"""``python -m benchmarks [--quick] [--only WORD …] [--results DIR] [--report] [--list]``.
 
 Plays everything, in rounds, on a Redis and a RabbitMQ of its own, which takes hours; ``--quick``
-is a first look of minutes. Each play leaves a file in the folder of results. The exit code is 1 if
-one failed.
+is a first look of minutes. Each play leaves a file in the folder of results. ``--report`` plays
+nothing and writes ``docs/performance.md`` and its plots from what is there. The exit code is 1 if a
+play failed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import machine, programme, report, schedule
+from benchmarks import machine, programme, schedule
 from benchmarks.cells import Cell
 from benchmarks.ground import ROOT, Ground
+from benchmarks.line import line
 from benchmarks.measures import MEASURES
 from benchmarks.peers import PEERS
-from benchmarks.result import Result
+from benchmarks.report import page
+from benchmarks.result import Result, read_all
 from benchmarks.servers import Servers
 from benchmarks.sizes import SIZES, Size
 from bus.wire.testing.processes.guard import Guard
@@ -41,13 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     chosen = [
         cell
-        for cell in programme.cells(quick=options.quick)
+        for cell in programme.cells(quick=options.quick and not options.only)
         if all(word in f".{cell.name}." for word in options.only)
     ]
     if options.list:
         for cell in chosen:
             print(cell.name)
         print(f"{len(chosen)} cells")
+        return 0
+    if options.report:
+        page.write(read_all(options.results))
         return 0
     if not chosen:
         print(f"nothing is called {' and '.join(options.only)}: see --list", file=sys.stderr)
@@ -76,7 +82,7 @@ def _play_all(cells: Sequence[Cell], size: Size, rounds: int, folder: Path) -> i
             result.write(folder)
             played.append(result)
             failed += bool(result.problem)
-            print(report.line(result), flush=True)
+            print(line(result), flush=True)
     return 1 if failed else 0
 
 
@@ -138,7 +144,11 @@ def _run(file: Path, guard: Guard, ground: Ground, timeout: float) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name the cells, play none")
-    parser.add_argument("--quick", action="store_true", help="one round of the two main measures")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="small and one round; unless --only says more, of the two main measures",
+    )
     parser.add_argument(
         "--only",
         nargs="+",
@@ -154,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where plays leave their files (build/benchmarks)",
     )
+    parser.add_argument("--report", action="store_true", help="write the page from the results")
     return parser
 
 

@@ -1,0 +1,202 @@
+"""Tables in Markdown. A cell of one is a median and, where it says something, its spread."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from benchmarks.cells import Cell
+from benchmarks.peers import PEERS
+from benchmarks.programme import BROKERS, OUTSTANDING, PAYLOADS, WORKERS
+from benchmarks.report.book import Book
+from benchmarks.statistics import Spread, rounded
+
+_NOTHING: Final = "–"  # noqa: RUF001 - as in tables elsewhere
+#: Spreads narrower than this share of the median are not told.
+_NARROW: Final = 0.02
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a head; text to the left, the rest to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shown(spread: Spread | None) -> str:
+    """``1,230 (1,100 to 1,400)``."""
+    if spread is None:
+        return _NOTHING
+    middle = rounded(spread.median)
+    if spread.high - spread.low <= _NARROW * abs(spread.median):
+        return middle
+    return f"{middle} ({rounded(spread.low)} to {rounded(spread.high)})"
+
+
+def named(cell: Cell) -> str:
+    """Whose row it is. Ours stand out; a ceiling is called one."""
+    peer = PEERS[cell.peer]
+    words = cell.peer if len(peer.settings[cell.broker]) == 1 else f"{cell.peer}, {cell.setting}"
+    return {"ours": f"**{words}**", "ceiling": f"*{words}*", "peer": words}[peer.kind]
+
+
+def main(book: Book, broker: str) -> str:
+    """Throughput, cost and latency of everybody on a broker."""
+    cells = [
+        cell
+        for cell in book.cells("throughput", broker)
+        if cell == Cell("throughput", broker, cell.peer, cell.setting)
+    ]
+    ours = Cell("throughput", broker, "taskline", "default")
+    rows = []
+    for cell in cells:
+        alone = dataclasses.replace(cell, measure="latency", outstanding=1)
+        each = [
+            rounded(found.median) if found else _NOTHING
+            for part in ("submitter", "workers", "broker")
+            for found in [book.spread(cell, f"cpu_{part}")]
+        ]
+        rows.append(
+            [
+                named(cell),
+                shown(book.spread(cell, "per_second")),
+                "1" if cell == ours else shown(book.ratio(ours, cell, "per_second")),
+                " + ".join(each),
+                shown(book.spread(alone, "p50_ms")),
+                shown(book.spread(alone, "p99_ms")),
+            ]
+        )
+    head = ["", "tasks/s", "ours to it", "CPU s/1000", "lone call p50, ms", "p99, ms"]
+    return table(head, rows)
+
+
+def against(book: Book) -> str:
+    """Ours as it comes, over the fastest setting of each."""
+    rows = []
+    for peer in PEERS.values():
+        if peer.kind == "ours":
+            continue
+        row = []
+        for broker in BROKERS:
+            ours = Cell("throughput", broker, "taskline", "default")
+            ratios = [
+                ratio
+                for setting in peer.settings.get(broker, ())
+                for ratio in [
+                    book.ratio(
+                        ours, Cell("throughput", broker, peer.name, setting.name), "per_second"
+                    )
+                ]
+                if ratio is not None
+            ]
+            row.append(shown(min(ratios, key=lambda ratio: ratio.median) if ratios else None))
+        if set(row) != {_NOTHING}:
+            rows.append([peer.name if peer.kind == "peer" else f"*{peer.name}*", *row])
+    return table(["ours to", *BROKERS], rows)
+
+
+def outstanding(book: Book, broker: str) -> str:
+    """Bursts of each number: tasks/s, and the CPU seconds of a thousand."""
+    columns = {count: f"{count:,} open" for count in OUTSTANDING}
+    cells = book.cells("burst", broker)
+    return _sized(book, [(cell, cell.outstanding) for cell in cells], columns, "per_second", "cpu")
+
+
+def payloads(book: Book, broker: str) -> str:
+    """Throughput with each size of argument and result, and the CPU seconds of a thousand."""
+    columns = {size: _bytes(size) for size in PAYLOADS}
+    cells = book.cells("throughput", broker)
+    sizes = [(cell, cell.payload_bytes) for cell in cells]
+    return _sized(book, sizes, columns, "per_second", "cpu")
+
+
+def workers(book: Book, broker: str) -> str:
+    """Throughput with each number of workers."""
+    columns = {count: f"{count} worker{'s' * (count > 1)}" for count in WORKERS}
+    cells = [cell for cell in book.cells("throughput", broker) if not cell.payload_bytes]
+    return _sized(book, [(cell, cell.workers) for cell in cells], columns, "per_second")
+
+
+def start(book: Book) -> str:
+    """Seconds to a first result."""
+    return _by_broker(book, "start", "first_result_seconds")
+
+
+def memory(book: Book) -> str:
+    """Bytes of a waiting request, in the submitter and in the broker."""
+    return _by_broker(book, "memory", "submitter_bytes", "broker_bytes")
+
+
+def settings() -> str:
+    """What each was told, broker by broker where that differs."""
+    rows = []
+    for peer in PEERS.values():
+        told: dict[tuple[str, str], list[str]] = {}
+        for broker, of_it in peer.settings.items():
+            for setting in of_it:
+                told.setdefault((setting.name, setting.words), []).append(broker)
+        rows += [
+            [f"{peer.name}, {name}", ", ".join(brokers), words]
+            for (name, words), brokers in told.items()
+        ]
+    lines = [["", "broker", "setting"], ["---"] * 3, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def unplayed(book: Book) -> str:
+    """All plays that came to nothing, and why."""
+    rows = [
+        f"* `{result.cell.name}`, round {result.round}: "
+        + " ".join((result.skipped or f"failed: {result.problem}").split())[:400]
+        for result in book
+        if not result.is_good
+    ]
+    return "\n".join(sorted(rows)) or "Nothing: every play ended, and every result was right."
+
+
+def _sized(
+    book: Book, sizes: Sequence[tuple[Cell, int]], columns: Mapping[int, str], *figures: str
+) -> str:
+    """A row for each peer and setting that was played in more than one size."""
+    rows: dict[str, dict[int, str]] = {}
+    for cell, size in sizes:
+        if size in columns:
+            rows.setdefault(named(cell), {})[size] = _told(book, cell, figures)
+    lines = [
+        [name, *(row.get(size, _NOTHING) for size in columns)]
+        for name, row in rows.items()
+        if len(row) > 1
+    ]
+    return table(["", *columns.values()], lines) if lines else ""
+
+
+def _by_broker(book: Book, measure: str, *figures: str) -> str:
+    """A row for each peer and setting, a column for each broker."""
+    brokers = [broker for broker in BROKERS if book.cells(measure, broker)]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for broker in brokers:
+        for cell in book.cells(measure, broker):
+            told = _told(book, cell, figures)
+            rows.setdefault((cell.peer, cell.setting), {})[broker] = told
+    order = list(PEERS)
+    lines = [
+        [f"{peer}, {setting}", *(rows[peer, setting].get(broker, _NOTHING) for broker in brokers)]
+        for peer, setting in sorted(rows, key=lambda whose: order.index(whose[0]))
+    ]
+    return table(["", *brokers], lines) if lines else ""
+
+
+def _told(book: Book, cell: Cell, figures: Sequence[str]) -> str:
+    spreads = [book.spread(cell, figure) for figure in figures]
+    if spreads[0] is None:
+        return "not played" if book.sentence(cell) else _NOTHING
+    first = shown(spreads[0])
+    others = [rounded(spread.median) for spread in spreads[1:] if spread]
+    return "; ".join([first, *others])
+
+
+def _bytes(size: int) -> str:
+    for unit, name in ((1_000_000, "MB"), (1000, "KB")):
+        if size >= unit:
+            return f"{size // unit} {name}"
+    return f"{size} B"
