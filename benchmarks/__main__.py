@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [
         cell
         for cell in programme.cells(quick=options.quick and not options.only)
-        if all(word in f".{cell.name}." for word in options.only)
+        if set(options.only) <= set(cell.name.split("."))
     ]
     if options.list:
         for cell in chosen:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page.write(read_all(options.results))
         return 0
     if not chosen:
-        print(f"nothing is called {' and '.join(options.only)}: see --list", file=sys.stderr)
+        print(f"no cell's name holds {' and '.join(options.only)}: see --list", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     size = SIZES["quick" if options.quick else "full"]
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="WORD",
-        help="cells whose names hold all of these, such as .redis. throughput",
+        help="cells whose names hold all of these between their dots, such as: redis throughput p0",
     )
     parser.add_argument("--rounds", type=int, default=0, help="default: 5, quick: 1")
     parser.add_argument(

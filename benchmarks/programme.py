@@ -61,7 +61,7 @@ def cells(*, quick: bool = False) -> Iterator[Cell]:
     for broker in BROKERS[:-1]:
         for peer, setting in _settings(broker, all_of_them=False):
             if peer.name != "raw":
-                yield Cell("memory", broker, peer.name, setting)
+                yield Cell("footprint", broker, peer.name, setting)
 
 
 def _settings(broker: str, *, all_of_them: bool) -> Iterator[tuple[Peer, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.measures import burst, latency, memory, start, throughput
+from benchmarks.measures import burst, footprint, latency, start, throughput
 
 if TYPE_CHECKING:
     from benchmarks.play import Play
@@ -41,8 +41,8 @@ MEASURES: Final = {
         "From the moment the worker's process is started until the first result is there; the "
         "submitter begins to import its library at the same moment.",
     ),
-    "memory": Measure(
-        memory.measure,
+    "footprint": Measure(
+        footprint.measure,
         "Requests are submitted while no worker is there: what the resident memory of the "
         "submitter and of the broker grows by. Then a worker comes, and all results are checked.",
     ),

@@ -44,7 +44,7 @@ def fill(template: str, book: Book, pictures: Iterable[str], page: Path = PAGE) 
         "payloads": lambda: _each_broker(tables.payloads, book, drawn, "payloads"),
         "workers": lambda: _each_broker(tables.workers, book, drawn, "workers"),
         "start": lambda: tables.start(book),
-        "memory": lambda: tables.memory(book),
+        "footprint": lambda: tables.footprint(book),
         "measures": lambda: "\n".join(f"* **{k}**: {m.words}" for k, m in MEASURES.items()),
         "settings": tables.settings,
         "unplayed": lambda: tables.unplayed(book),

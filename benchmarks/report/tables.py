@@ -122,9 +122,9 @@ def start(book: Book) -> str:
     return _by_broker(book, "start", "first_result_seconds")
 
 
-def memory(book: Book) -> str:
+def footprint(book: Book) -> str:
     """Bytes of a waiting request, in the submitter and in the broker."""
-    return _by_broker(book, "memory", "submitter_bytes", "broker_bytes")
+    return _by_broker(book, "footprint", "submitter_bytes", "broker_bytes")
 
 
 def settings() -> str:
