@@ -1,14 +1,17 @@
-"""taskflow: task classes that its worker loads, and the executor."""
+"""taskflow: task classes that its worker loads, and both ways to have them run."""
 
 from __future__ import annotations
 
 import threading
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from taskflow import engines
 from taskflow.engines.worker_based.executor import WorkerTaskExecutor
 from taskflow.engines.worker_based.worker import Worker
+from taskflow.patterns.unordered_flow import Flow
 from taskflow.task import Task
 from taskflow.types.failure import Failure
 
@@ -21,6 +24,7 @@ from benchmarks.peers.taskflow import TOPIC
 _EXCHANGE: Final = "benchmarks"
 _EXPIRY: Final = 3600.0  # seconds
 _STOP: Final = 5.0  # seconds
+_FLOWS: Final = 10  # at once
 
 
 class Bump(Task):  # type: ignore[misc, unused-ignore]
@@ -53,13 +57,19 @@ def _options(ground: Ground) -> dict[str, Any]:
     return {"url": ground.url}
 
 
-class _Client(Client):
+def _topics(ground: Ground) -> list[str]:
+    return [TOPIC.format(number) for number in range(ground.workers)]
+
+
+class _Direct(Client):
+    """The executor by itself."""
+
     def __init__(self, ground: Ground) -> None:
         self._tasks = {name: kind() for name, kind in _TASKS.items()}
         self._executor = WorkerTaskExecutor(
             uuid=str(uuid.uuid4()),
             exchange=_EXCHANGE,
-            topics=[TOPIC.format(number) for number in range(ground.workers)],
+            topics=_topics(ground),
             transition_timeout=_EXPIRY,
             **_options(ground),
         )
@@ -83,6 +93,38 @@ class _Client(Client):
         self._executor.stop()
 
 
+class _Engine(Client):
+    """A flow for what is submitted at once; a handle is its future and a place in it."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._options = {
+            "engine": "worker-based",
+            "exchange": _EXCHANGE,
+            "topics": _topics(ground),
+            **_options(ground),
+        }
+        self._pool = ThreadPoolExecutor(_FLOWS)
+
+    def submit(self, task: str, values: Sequence[Any]) -> list[Any]:
+        flow = self._pool.submit(self._run, task, values)
+        return [(flow, place) for place in range(len(values))]
+
+    def gather(self, handles: Sequence[Any], timeout: float) -> list[Any]:
+        flows = list(dict.fromkeys(flow for flow, _ in handles))
+        done = dict(zip(flows, results(flows, timeout), strict=True))
+        return [done[flow][place] for flow, place in handles]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, task: str, values: Sequence[Any]) -> list[Any]:
+        flow = Flow(task)
+        for place, value in enumerate(values):
+            flow.add(_TASKS[task](f"{place}", provides=f"{place}", inject={"value": value}))
+        found = engines.run(flow, **self._options)
+        return [found[f"{place}"] for place in range(len(values))]
+
+
 class _Inside:
     """A worker on a thread of this process."""
 
@@ -98,8 +140,8 @@ class _Inside:
 
 
 def connect(ground: Ground) -> Client:
-    """An executor."""
-    return _Client(ground)
+    """The executor, or the engine above it."""
+    return _Direct(ground) if ground.setting == "best" else _Engine(ground)
 
 
 def serve(ground: Ground) -> _Inside:
