@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from benchmarks.ground import Ground
 from benchmarks.tasks import TASKS
 
 _MOST: Final = 500  # inner messages in one broker message
-_POOL: Final = 4  # threads
+_THREADS: Final = 4  # that run tasks
 _POLL: Final = 1.0  # seconds for a drain to look whether it should end
 _TOPIC: Final = "sketch"
 
@@ -152,30 +151,31 @@ def connect(ground: Ground) -> Client:
 
 def work(ground: Ground) -> None:
     """Run tasks until the process is ended."""
-    intake: SimpleQueue[tuple[list[Any], str]] = SimpleQueue()
+    pool = ThreadPoolExecutor(_THREADS)
 
     def receive(requests: list[Any], reply: str) -> None:
         for request in requests:
             post.send(reply, {"id": request["id"], "state": "RUNNING", "data": None})
-        intake.put((requests, reply))
-
-    def run() -> None:
-        while True:
-            requests, reply = intake.get()
+        if ground.setting == "lists":
+            pool.submit(run_all, requests, reply)
+        else:
             for request in requests:
-                try:
-                    data = TASKS[request["task"]](request["value"])
-                    state = "SUCCESS"
-                except Exception as error:
-                    state, data = "FAILURE", repr(error)
-                post.send(reply, {"id": request["id"], "state": state, "data": data})
+                pool.submit(run, request, reply)
+
+    def run_all(requests: list[Any], reply: str) -> None:
+        for request in requests:
+            run(request, reply)
+
+    def run(request: Any, reply: str) -> None:
+        try:
+            state, data = "SUCCESS", TASKS[request["task"]](request["value"])
+        except Exception as error:
+            state, data = "FAILURE", repr(error)
+        post.send(reply, {"id": request["id"], "state": state, "data": data})
 
     post = _Post(ground.url, _TOPIC, receive)
-    for _ in range(_POOL):
-        threading.Thread(target=run, daemon=True).start()
     post.start()
-    while True:
-        time.sleep(60.0)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -13,22 +13,21 @@ def _worker(ground: Ground, number: int) -> list[str]:
     return [sys.executable, "-m", f"benchmarks.apps.{ground.peer}"]
 
 
+_SKETCH: Final = (
+    Setting(
+        "default",
+        "kombu's own Producer and Consumer with acknowledgements, up to 500 inner messages in one "
+        "broker message, orjson, each response checked by fastjsonschema, real futures, "
+        "`ThreadPoolExecutor(4)` for the tasks; RUNNING and SUCCESS are sent; no lease, journal, "
+        "receipt or retry",
+    ),
+    Setting("lists", "the same, but the tasks of one broker message go to the pool together"),
+)
 SKETCH: Final = Peer(
     name="sketch",
     kind="ceiling",
     app="benchmarks.apps.sketch",
-    settings={
-        broker: (
-            Setting(
-                "default",
-                "kombu's own Producer and Consumer with acknowledgements, up to 500 inner "
-                "messages in one broker message, orjson, each response checked by fastjsonschema, "
-                "real futures, 4 threads that run the tasks; RUNNING and SUCCESS are sent; no "
-                "lease, journal, receipt or retry",
-            ),
-        )
-        for broker in ("redis", "amqp")
-    },
+    settings={"redis": _SKETCH, "amqp": _SKETCH},
     worker=_worker,
     packages=("kombu", "redis", "amqp", "orjson", "fastjsonschema"),
 )

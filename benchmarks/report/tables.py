@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from benchmarks.cells import Cell
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 from benchmarks.programme import BROKERS, OUTSTANDING, PAYLOADS, WORKERS
 from benchmarks.report.book import Book
 from benchmarks.statistics import Spread, rounded
@@ -71,28 +71,31 @@ def main(book: Book, broker: str) -> str:
 
 
 def against(book: Book) -> str:
-    """Ours as it comes, over the fastest setting of each."""
+    """Ours as it comes, over the fastest setting of each peer, and over each of the ceilings."""
     rows = []
     for peer in PEERS.values():
-        if peer.kind == "ours":
-            continue
-        row = []
-        for broker in BROKERS:
-            ours = Cell("throughput", broker, "taskline", "default")
-            ratios = [
-                ratio
-                for setting in peer.settings.get(broker, ())
-                for ratio in [
-                    book.ratio(
-                        ours, Cell("throughput", broker, peer.name, setting.name), "per_second"
-                    )
-                ]
-                if ratio is not None
-            ]
-            row.append(shown(min(ratios, key=lambda ratio: ratio.median) if ratios else None))
-        if set(row) != {_NOTHING}:
-            rows.append([peer.name if peer.kind == "peer" else f"*{peer.name}*", *row])
-    return table(["ours to", *BROKERS], rows)
+        names = list(dict.fromkeys(s.name for of_it in peer.settings.values() for s in of_it))
+        if peer.kind == "peer":
+            rows.append([peer.name, *(_least(book, broker, peer, names) for broker in BROKERS)])
+        elif peer.kind == "ceiling":
+            for name in names:
+                row = [_least(book, broker, peer, [name]) for broker in BROKERS]
+                rows.append([f"*{peer.name}, {name}*", *row])
+    return table(["ours to", *BROKERS], [row for row in rows if set(row[1:]) != {_NOTHING}])
+
+
+def _least(book: Book, broker: str, peer: Peer, settings: Sequence[str]) -> str:
+    """Ours over that setting beside which it is least."""
+    ours = Cell("throughput", broker, "taskline", "default")
+    ratios = [
+        ratio
+        for setting in settings
+        for ratio in [
+            book.ratio(ours, Cell("throughput", broker, peer.name, setting), "per_second")
+        ]
+        if ratio is not None
+    ]
+    return shown(min(ratios, key=lambda ratio: ratio.median) if ratios else None)
 
 
 def outstanding(book: Book, broker: str) -> str:

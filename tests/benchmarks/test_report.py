@@ -65,7 +65,7 @@ def test_the_fastest_setting_of_each_is_what_we_are_measured_by() -> None:
     )
     assert told.splitlines()[2:] == [
         "| huey | 0.500 | – | – | – |",
-        "| *sketch* | 0.250 | – | – | – |",
+        "| *sketch, default* | 0.250 | – | – | – |",
     ]
 
 
