@@ -63,11 +63,11 @@ class Book:
         """One cell's figure over another's, of each round that has both."""
         return statistics.ratios(self.by_round(above, figure), self.by_round(below, figure))
 
-    def sentence(self, cell: Cell) -> str:
-        """Why there is no figure, if there is none."""
+    def absence(self, cell: Cell) -> str:
+        """``failed`` or ``not played``, if that is why it has no figures; else empty."""
         for result in self._by_cell.get(cell, {}).values():
             if not result.is_good:
-                return result.skipped or result.problem
+                return "not played" if result.skipped else "failed"
         return ""
 
     def of(self, key: str) -> list[str]:

@@ -37,7 +37,7 @@ def draw(book: Book, folder: Path) -> list[Path]:
                 "payloads": [c for c in book.cells("throughput", broker) if c.payload_bytes],
             }
             for name, figure in (
-                ("throughput", _bars(book, cells["throughput"])),
+                ("throughput", _dots(book, cells["throughput"])),
                 ("outstanding", _lines(book, cells["outstanding"], "open", _outstanding)),
                 ("payloads", _lines(book, cells["payloads"], "bytes", _payload)),
             ):
@@ -56,27 +56,30 @@ def _payload(cell: Cell) -> int:
     return cell.payload_bytes
 
 
-def _bars(book: Book, cells: list[Cell]) -> Any:
-    """Tasks per second, a bar for each peer and setting, its spread as a whisker."""
+def _dots(book: Book, cells: list[Cell]) -> Any:
+    """Tasks per second, a row for each peer and setting, its spread as a whisker.
+
+    Dots, because the scale is logarithmic: the length of a bar would mean nothing.
+    """
     found = [(cell, book.spread(cell, "per_second")) for cell in reversed(cells)]
-    bars = [(cell, spread) for cell, spread in found if spread is not None]
-    if not bars:
+    rows = [(cell, spread) for cell, spread in found if spread is not None]
+    if not rows:
         return None
-    figure = Figure(figsize=(_WIDTH, 0.8 + 0.32 * len(bars)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 0.8 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(
-        [f"{cell.peer}, {cell.setting}" for cell, _ in bars],
-        [spread.median for _, spread in bars],
-        xerr=[
-            [spread.median - spread.low for _, spread in bars],
-            [spread.high - spread.median for _, spread in bars],
-        ],
-        color=[_COLOURS[PEERS[cell.peer].kind] for cell, _ in bars],
-        ecolor="#333333",
-    )
+    for place, (cell, spread) in enumerate(rows):
+        axes.errorbar(
+            [spread.median],
+            [place],
+            xerr=[[spread.median - spread.low], [spread.high - spread.median]],
+            fmt="o",
+            color=_COLOURS[PEERS[cell.peer].kind],
+            capsize=3,
+        )
+    axes.set_yticks(range(len(rows)), [f"{cell.peer}, {cell.setting}" for cell, _ in rows])
     axes.set_xscale("log")
     axes.set_xlabel("tasks/s")
-    axes.grid(axis="x", alpha=0.3)
+    axes.grid(alpha=0.3)
     return figure
 
 

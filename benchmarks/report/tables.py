@@ -51,19 +51,15 @@ def main(book: Book, broker: str) -> str:
     rows = []
     for cell in cells:
         alone = dataclasses.replace(cell, measure="latency", outstanding=1)
-        each = [
-            rounded(found.median) if found else _NOTHING
-            for part in ("submitter", "workers", "broker")
-            for found in [book.spread(cell, f"cpu_{part}")]
-        ]
+        parts = [book.spread(cell, f"cpu_{part}") for part in ("submitter", "workers", "broker")]
         rows.append(
             [
                 named(cell),
-                shown(book.spread(cell, "per_second")),
+                _told(book, cell, ["per_second"]),
                 "1" if cell == ours else shown(book.ratio(ours, cell, "per_second")),
-                " + ".join(each),
-                shown(book.spread(alone, "p50_ms")),
-                shown(book.spread(alone, "p99_ms")),
+                " + ".join(rounded(part.median) for part in parts if part) or _NOTHING,
+                _told(book, alone, ["p50_ms"]),
+                _told(book, alone, ["p99_ms"]),
             ]
         )
     head = ["", "tasks/s", "ours to it", "CPU s/1000", "lone call p50, ms", "p99, ms"]
@@ -192,7 +188,7 @@ def _by_broker(book: Book, measure: str, *figures: str) -> str:
 def _told(book: Book, cell: Cell, figures: Sequence[str]) -> str:
     spreads = [book.spread(cell, figure) for figure in figures]
     if spreads[0] is None:
-        return "not played" if book.sentence(cell) else _NOTHING
+        return book.absence(cell) or _NOTHING
     first = shown(spreads[0])
     others = [rounded(spread.median) for spread in spreads[1:] if spread]
     return "; ".join([first, *others])

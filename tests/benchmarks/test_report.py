@@ -75,6 +75,7 @@ def test_a_play_that_failed_has_no_figures_and_is_told_at_the_end() -> None:
     assert found.by_round(THEIRS, "per_second") == {1: 50.0}
     assert tables.unplayed(found) == f"* `{THEIRS.name}`, round 2: failed: WrongResult: 3 came"
     assert tables.unplayed(book(results(OURS, 1.0))).startswith("Nothing")
+    assert "| huey, best | failed | – | – | – | – |" in tables.main(book([failed]), "redis")
 
 
 def test_what_was_not_played_is_not_a_gap() -> None:
