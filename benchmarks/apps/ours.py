@@ -15,8 +15,11 @@ from executor import Executor
 
 class _Client(Client):
     def __init__(self, ground: Ground) -> None:
-        journal = Path(ground.folder, "journal") if ground.setting == "journal" else None
-        self._executor = Executor(ground.url, journal=journal)
+        if ground.setting == "journal":
+            journal = Path(ground.folder, "journal")
+            self._executor = Executor(ground.url, name="benchmarks", journal=journal)
+        else:
+            self._executor = Executor(ground.url)
 
     def submit(self, task: str, values: Sequence[Any]) -> list[Any]:
         function = TASKS[task]

@@ -12,7 +12,7 @@ _DEFAULT: Final = Setting(
     "default", "`python -m worker MODULE`, `Executor(url)`: nothing else said"
 )
 _THREADS: Final = Setting("threads", "the worker with `--pool threads`")
-_JOURNAL: Final = Setting("journal", "as by default, and `Executor(url, journal=…)`")
+_JOURNAL: Final = Setting("journal", "as by default, and `Executor(url, name=…, journal=…)`")
 _INSIDE: Final = Setting("default", "`Worker([MODULE])` and `Executor` in one process")
 _INSIDE_THREADS: Final = Setting("threads", 'the same, `Worker([MODULE], pool="threads")`')
 
