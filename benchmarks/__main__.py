@@ -138,7 +138,8 @@ def _run(file: Path, guard: Guard, ground: Ground, timeout: float) -> str:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(_GRACE)
         guard.leave(process.pid)
-    return f"{found}: {log.read_text(errors='replace').strip()[-_SHOWN:]}"
+    said = log.read_text(errors="replace").strip()[-_SHOWN:]
+    return f"{found}: {said}" if said else found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -195,11 +195,13 @@ def main(file: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     faulthandler.dump_traceback_later(size.deadline + 2 * _END_TIMEOUT, exit=True)
     result = Result(cell, told["round"], told["size"])
+    began = time.monotonic()
     try:
         with Play(cell, size, ground) as play:
             result.figures = MEASURES[cell.measure].measure(play)
     except TimeoutError as error:
-        result.problem = f"it did not end within {size.deadline:g} s: {error}"
+        seconds = time.monotonic() - began
+        result.problem = f"it had not ended after {seconds:.0f} s: {error}"
     except Exception as error:
         traceback.print_exc()
         said = said_by_workers(Path(ground.folder)).strip().splitlines()
