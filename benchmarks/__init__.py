@@ -8,9 +8,10 @@ the workers; it leaves one file of JSON. Plays of peers that are compared follow
 directly, in an order that changes from round to round, on brokers that nobody else uses.
 
 The rooms: ``cells`` and ``programme`` (what there is to play), ``schedule`` (in which order, and
-what is hopeless), ``servers`` (the brokers), ``play`` (one play), ``measures/`` (what is measured,
-a module each), ``peers/`` (who is measured and how it is started; imports none of them), ``apps/``
-(the same in the peer's own words; imports it), ``tasks`` (what is run), ``ground`` (what a play
-stands on), ``process`` (CPU and memory, from ``/proc``), ``machine``, ``sizes``, ``result`` (the
-files), ``statistics`` and ``report``.
+what is hopeless), ``runner`` (play by play), ``servers`` (the brokers), ``play`` (one play),
+``measures/`` (what is measured, a module each), ``peers/`` (who is measured and how it is started;
+imports none of them), ``apps/`` (the same in the peer's own words; imports it), ``client`` (what a
+play asks of it), ``tasks`` (what is run), ``ground`` (what a play stands on), ``process`` (CPU and
+memory, from ``/proc``), ``machine``, ``sizes``, ``result`` (the files), ``statistics``, ``line``,
+``report/``.
 """

@@ -10,33 +10,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import json
-import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from benchmarks import machine, programme, schedule
-from benchmarks.cells import Cell
-from benchmarks.ground import ROOT, Ground
+from benchmarks import programme, runner
+from benchmarks.ground import ROOT
 from benchmarks.line import line
-from benchmarks.measures import MEASURES
-from benchmarks.peers import PEERS
 from benchmarks.report import page
-from benchmarks.result import Result, read_all
-from benchmarks.servers import Servers
-from benchmarks.sizes import SIZES, Size
-from bus.wire.testing.processes.guard import Guard
-
-_GRACE: Final = 15.0  # seconds beyond its deadline for a play to end
-_SHOWN: Final = 1500  # characters of what a failed play said
+from benchmarks.result import read_all
+from benchmarks.sizes import SIZES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,86 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     size = SIZES["quick" if options.quick else "full"]
-    return _play_all(chosen, size, options.rounds or size.rounds, options.results.absolute())
-
-
-def _play_all(cells: Sequence[Cell], size: Size, rounds: int, folder: Path) -> int:
     failed = 0
-    played: list[Result] = []
-    guard = Guard()
-    with contextlib.ExitStack() as stack:
-        stack.callback(guard.stop)
-        servers = stack.enter_context(Servers(cells))
-        brokers = servers.versions
-        for number, cell in schedule.rounds(cells, rounds):
-            result = Result(cell, number, size.name)
-            result.skipped = schedule.hopeless(cell, played, size.deadline)
-            load = machine.load()
-            if not result.skipped:
-                result = _play(servers, guard, cell, number, size)
-            packages = PEERS[cell.peer].packages
-            result.of = machine.circumstances(packages, brokers) | {"load": load}
-            result.write(folder)
-            played.append(result)
+    # Closed at once if we are interrupted, and with it the brokers.
+    with contextlib.closing(runner.run(chosen, size, options.rounds or size.rounds)) as results:
+        for result in results:
+            result.write(options.results)
             failed += bool(result.problem)
             print(line(result), flush=True)
     return 1 if failed else 0
-
-
-def _play(servers: Servers, guard: Guard, cell: Cell, number: int, size: Size) -> Result:
-    """One play, in a process group of its own, of which nothing is left."""
-    result = Result(cell, number, size.name)
-    folder = Path(tempfile.mkdtemp(prefix="taskline-bench-"))
-    try:
-        ground = servers.ground(cell, folder)
-        file = folder / "play.json"
-        told = {
-            "cell": dataclasses.asdict(cell),
-            "round": number,
-            "size": size.name,
-            "ground": dataclasses.asdict(ground),
-        }
-        file.write_text(json.dumps(told))
-        began = time.monotonic()
-        found = _run(file, guard, ground, size.deadline + _GRACE)
-        said = json.loads(file.read_text())
-        if "figures" in said:
-            result.figures, result.problem = said["figures"], said["problem"]
-            result.figures["play_seconds"] = time.monotonic() - began
-        else:
-            result.problem = found
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return result
-
-
-def _run(file: Path, guard: Guard, ground: Ground, timeout: float) -> str:
-    """Run the play in that file; how it ended, for when it has not written what came of it."""
-    log = file.with_name("play.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.play", str(file)],
-            cwd=ground.folder,
-            env={**os.environ, **ground.to_environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    guard.kill_at_our_end(process.pid)
-    try:
-        process.wait(timeout)
-        found = f"its process ended with {process.returncode}"
-    except subprocess.TimeoutExpired:
-        found = f"it did not end within {timeout:g} s"
-    finally:
-        # It leads its group: workers that are still there go with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(_GRACE)
-        guard.leave(process.pid)
-    said = log.read_text(errors="replace").strip()[-_SHOWN:]
-    return f"{found}: {said}" if said else found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,5 +82,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    assert set(MEASURES) >= {cell.measure for cell in programme.cells()}
     sys.exit(main())

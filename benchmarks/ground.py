@@ -41,7 +41,6 @@ class Ground:
         return {
             _VARIABLE: json.dumps(dataclasses.asdict(self)),
             "PYTHONPATH": str(ROOT),
-            "TASKLINE_URL": self.url,
         }
 
     @classmethod

@@ -28,7 +28,7 @@ def circumstances(packages: Iterable[str], brokers: dict[str, str]) -> dict[str,
             f"{memory_bytes / 2**30:.0f} GiB, {platform.system()} {platform.release()}"
         ),
         "Python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in sorted(set(packages))},
+        **{name: _version(name) for name in sorted(set(packages))},
         **brokers,
     }
 
@@ -42,6 +42,13 @@ def commit() -> str:
     """What is checked out, short."""
     changed = _said("git", "status", "--porcelain", "--untracked-files=no")
     return _said("git", "rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _said(*command: str) -> str:

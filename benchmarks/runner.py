@@ -1,0 +1,109 @@
+"""Plays, one after the other, each in a process of its own of which nothing is left.
+
+A play that hangs, or whose process dies, becomes a result that says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks import machine, schedule
+from benchmarks.cells import Cell
+from benchmarks.ground import Ground
+from benchmarks.peers import PEERS
+from benchmarks.result import Result
+from benchmarks.servers import Servers
+from benchmarks.sizes import Size
+from bus.wire.testing.processes.guard import Guard
+
+_GRACE: Final = 15.0  # seconds beyond its deadline for a play to end
+_SHOWN: Final = 1500  # characters of what a failed play said
+#: Options of ours in a developer's environment are not a default installation's.
+_OURS: Final = "TASKLINE_"
+
+
+def run(cells: Sequence[Cell], size: Size, rounds: int) -> Generator[Result, None, None]:
+    """The result of each play when it has ended; brokers live as long as this is asked."""
+    played: list[Result] = []
+    guard = Guard()
+    with contextlib.ExitStack() as stack:
+        stack.callback(guard.stop)
+        servers = stack.enter_context(Servers(cells))
+        brokers = servers.versions
+        for number, cell in schedule.rounds(cells, rounds):
+            load = machine.load()
+            result = Result(cell, number, size.name)
+            result.skipped = schedule.hopeless(cell, played, size.deadline)
+            if not result.skipped:
+                _play(servers, guard, result, size)
+            packages = PEERS[cell.peer].packages
+            result.of = machine.circumstances(packages, brokers) | {"load": load}
+            played.append(result)
+            yield result
+
+
+def _play(servers: Servers, guard: Guard, result: Result, size: Size) -> None:
+    """Play it, and note in the result what came of it."""
+    folder = Path(tempfile.mkdtemp(prefix="taskline-bench-"))
+    try:
+        ground = servers.ground(result.cell, folder)
+        file = folder / "play.json"
+        told = {
+            "cell": dataclasses.asdict(result.cell),
+            "round": result.round,
+            "size": size.name,
+            "ground": dataclasses.asdict(ground),
+        }
+        file.write_text(json.dumps(told))
+        began = time.monotonic()
+        found = _run(file, guard, ground, size.deadline + _GRACE)
+        said = json.loads(file.read_text())
+        if "figures" in said:
+            result.figures, result.problem = said["figures"], said["problem"]
+            result.figures["play_seconds"] = time.monotonic() - began
+        else:
+            result.problem = found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(file: Path, guard: Guard, ground: Ground, timeout: float) -> str:
+    """Run the play in that file; how it ended, for when it has not written what came of it."""
+    log = file.with_name("play.log")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.play", str(file)],
+            cwd=ground.folder,
+            env={**kept, **ground.to_environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    guard.kill_at_our_end(process.pid)
+    try:
+        process.wait(timeout)
+        found = f"its process ended with {process.returncode}"
+    except subprocess.TimeoutExpired:
+        found = f"it did not end within {timeout:g} s"
+    finally:
+        # It leads its group: workers that are still there go with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_GRACE)
+        guard.leave(process.pid)
+    said = log.read_text(errors="replace").strip()[-_SHOWN:]
+    return f"{found}: {said}" if said else found

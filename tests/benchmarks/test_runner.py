@@ -1,0 +1,34 @@
+"""Whole plays, in processes of their own, over kombu's memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks import runner
+from benchmarks.cells import Cell
+from benchmarks.sizes import SIZES
+
+CELL = Cell("latency", "memory", "kombu", "default", outstanding=1)
+
+
+@pytest.mark.slow
+def test_each_round_leaves_a_result_with_its_circumstances() -> None:
+    size = dataclasses.replace(SIZES["quick"], rounds=2)
+    results = list(runner.run([CELL], size, 2))
+    assert [result.round for result in results] == [1, 2]
+    for result in results:
+        assert result.problem == ""
+        assert result.figures["p99_ms"] >= result.figures["p50_ms"] > 0.0
+        assert {"commit", "date", "machine", "load", "Python", "kombu"} <= result.of.keys()
+
+
+@pytest.mark.slow
+def test_a_play_that_cannot_even_begin_says_why() -> None:
+    """The client of a broker that is there has no worker for memory."""
+    cell = dataclasses.replace(CELL, peer="raw")
+    [result] = runner.run([cell], SIZES["quick"], 1)
+    assert result.problem.startswith(("AttributeError: ", "ModuleNotFoundError: "))
+    assert "per_second" not in result.figures
+    assert not result.is_good
