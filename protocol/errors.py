@@ -25,6 +25,7 @@ The tree is split by whose doing it was, because that decides what to do next::
     ├── WaitTimeout            one of our own blocking calls ran out                  (TimeoutError)
     ├── JournalError           the journal cannot be written or read
     │   └── JournalLocked      another process writes it (``.holder``)
+    ├── BusError               a bus inside this process was used as it cannot be     (RuntimeError)
     ├── UnknownRequest         no request of this uuid is known                       (LookupError)
     ├── CannotStop             a running task whose worker cannot end it
     ├── RequestEnded           a request that came to its end without a result
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokerError",
     "BrokerUnavailable",
+    "BusError",
     "CannotStop",
     "ConfigurationError",
     "ExecutorClosed",
@@ -175,6 +177,10 @@ class JournalLocked(JournalError):
         super().__init__(message)
         #: Who: host, pid and executor as far as they are known.
         self.holder = holder
+
+
+class BusError(TasklineError, RuntimeError):
+    """A bus was read on a thread that does not own it, or by a connection that is closed."""
 
 
 class UnknownRequest(TasklineError, LookupError):

@@ -1,12 +1,14 @@
-"""What happened, as frozen values: the lines of a journal, and one day the messages of a bus.
+"""What happened, as frozen values: the lines of a journal and the messages of a bus.
 
 An event says what *is so* from now on; who folds them in order (``protocol.history``) knows the
 state of every request, worker and executor. Decided here: which events there are, what each says,
-and its JSON form. Not decided here: when one is written (the ledger and the keeper), how a line is
-numbered, stamped and checked (the journal), and what a sequence of them comes to (history).
+and its JSON form. What is said of jobs is in ``protocol.jobs``, and has the same form. Not decided
+here: when one is written (the ledger and the keeper), how a line is numbered, stamped and checked
+(the journal), who is told (the bus), and what a sequence of them comes to (history).
 
 An executor writes each before it acts on it: a request is DISPATCHED in the journal before it is
-sent, and ENDED before its worker is told that the result is safe (native dialect, section 8).
+sent, and ENDED before its worker is told that the result is safe (native dialect, section 8). On
+its bus it publishes what it has written, and PROGRESS, which it does not write.
 
 The JSON form of an event is its word and an object of its fields, in their order here, the uuid of
 its request first. A field that has its default is left out, so a default never changes. Fields that
@@ -32,6 +34,21 @@ from typing import (
 )
 
 from protocol.errors import MessageRefused
+from protocol.jobs import (
+    ClusterDesired,
+    ClusterSize,
+    JobAnnotated,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobIssued,
+    JobKilled,
+    JobMissing,
+    JobPlaced,
+    JobStarted,
+    JobUpdated,
+    QueueSize,
+)
 from protocol.values import Json
 
 #: Why an attempt will not answer any more: given back by its worker or provably never started
@@ -126,6 +143,19 @@ class Running:
 
     uuid: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Its task says how far it is. Published, and not written by an executor."""
+
+    word: ClassVar[str] = "progress"
+
+    uuid: str
+    #: 0.0 to 1.0.
+    fraction: float
+    #: What else the task said.
+    details: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +255,7 @@ Event = (
     | Submitted
     | Dispatched
     | Running
+    | Progress
     | Over
     | Round
     | Cancelled
@@ -232,6 +263,7 @@ Event = (
     | Discarded
     | WorkerSeen
     | WorkerGone
+    | JobEvent
 )
 
 #: Every event by its word, which never changes its meaning: a changed event is a new word.
@@ -243,6 +275,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         Submitted,
         Dispatched,
         Running,
+        Progress,
         Over,
         Round,
         Cancelled,
@@ -250,6 +283,18 @@ EVENTS: Final[dict[str, type[Event]]] = {
         Discarded,
         WorkerSeen,
         WorkerGone,
+        JobIssued,
+        JobPlaced,
+        JobStarted,
+        JobKilled,
+        JobCompleted,
+        JobUpdated,
+        JobFailed,
+        JobMissing,
+        JobAnnotated,
+        QueueSize,
+        ClusterSize,
+        ClusterDesired,
     )
 }
 

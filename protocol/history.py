@@ -1,9 +1,10 @@
-"""What a sequence of events comes to: the state of every request, worker and executor.
+"""What a sequence of events comes to: the state of every request, job, worker and executor.
 
 Recovery, status, the command line and whatever is built later read this and nothing else. Decided
 here: what each event changes (native dialect, section 8), which events do not fit, and that the
-first end of a request stands. Not decided here: what is sent or answered because of it (the
-ledger), how a line is numbered and found damaged (the journal).
+first end of a request stands. What is said of jobs is folded in ``protocol.job_status``. Not
+decided here: what is sent or answered because of it (the ledger), how a line is numbered and found
+damaged (the journal).
 
 A fold: entries are applied one by one, in their order; in two halves it comes to the same as whole.
 What is missing, because its line was damaged, costs what it said and no more: a DISPATCHED names
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 from protocol.events import (
     Cancelled,
@@ -30,12 +31,15 @@ from protocol.events import (
     Outcome,
     Over,
     OverReason,
+    Progress,
     Round,
     Running,
     Submitted,
     WorkerGone,
     WorkerSeen,
 )
+from protocol.job_status import Jobs
+from protocol.jobs import JobEvent
 from protocol.states import FAILURE, PENDING, RUNNING, SUCCESS, WAITING
 
 #: What a request may be beside the states of its attempts: its caller cancelled it, and knows.
@@ -57,11 +61,12 @@ ENDS: Final[dict[Outcome, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event with its place in a journal."""
+    """An event with its place in a journal, or on a bus."""
 
-    #: From 1, one more for each; an event keeps its number for ever.
+    #: From 1, one more for each; in a journal an event keeps its number for ever.
     number: int
-    #: When it was written: seconds since 1970, by the wall clock, which may go backwards.
+    #: When it was written, or published: seconds since 1970, by the wall clock, which may go
+    #: backwards; ``nan`` from a file that has no stamps (Toil's).
     stamp: float
     event: Event
 
@@ -103,6 +108,8 @@ class RequestStatus:
     retry_base: int = 1
     #: When that may be started at the earliest, by the wall clock; None before the first.
     retry_at: float | None = None
+    #: How far its task said it is, last; None: it did not say.
+    progress: float | None = None
     #: It was a dead letter, and was dropped; or this request is its repetition.
     was_discarded: bool = False
     repeated_by: str | None = None
@@ -211,6 +218,8 @@ class Problem:
         return f"line {self.number}: {self.what}"
 
 
+_OF_JOBS: Final = get_args(JobEvent)
+
 #: A worker process: its name and boot.
 Peer = tuple[str, str | None]
 
@@ -224,6 +233,8 @@ class History:
         #: By name and boot, of this incarnation; of those gone the last ``MAX_GONE``.
         self.workers: dict[Peer, WorkerStatus] = {}
         self.executor: ExecutorStatus | None = None
+        #: What was said of jobs. None is ever left out.
+        self.jobs = Jobs()
         #: The uuid of the newest request of each key.
         self.by_key: dict[str, str] = {}
         #: How many requests have ended, by state.
@@ -238,12 +249,20 @@ class History:
         self._gone: dict[Peer, None] = {}
 
     def apply(self, entry: Entry) -> None:
-        """Let this be so from now on. Never raises: what does not fit is a problem."""
+        """Let this be so from now on. Never raises: what does not fit is a problem.
+
+        What is no event of ours (a bus carries anything) is passed over.
+        """
         event = entry.event
-        misfit = self._APPLIES[type(event)](self, event, entry.stamp)
+        applies = self._APPLIES.get(type(event))
+        if applies is None:
+            if isinstance(event, _OF_JOBS):
+                self.jobs.apply(event, entry.stamp)
+            return
+        misfit = applies(self, event, entry.stamp)
         if misfit is None:
             request = self.requests.get(getattr(event, "uuid", ""))
-            if request is not None:
+            if request is not None and type(event) is not Progress:
                 request.trail.append(entry)
         else:
             self.misfits += 1
@@ -302,6 +321,12 @@ class History:
         attempt.is_running = True
         if attempt.over == "lost":
             attempt.over = None
+        return None
+
+    def _progress(self, event: Progress, stamp: float) -> str | None:
+        request = self.requests.get(event.uuid)
+        if request is not None and request.ended is None:  # else it came late, and says nothing
+            request.progress = event.fraction
         return None
 
     def _over(self, event: Over, stamp: float) -> str | None:
@@ -421,6 +446,7 @@ class History:
         Submitted: _submitted,
         Dispatched: _dispatched,
         Running: _running,
+        Progress: _progress,
         Over: _over,
         Round: _round,
         Cancelled: _cancelled,

@@ -21,14 +21,21 @@ from collections.abc import Sequence
 from typing import Final
 
 from bus.news.line import MAX_LINE, to_entry
+from bus.news.open_jobs import OpenJobs
 from bus.news.scan import Line
 from protocol.errors import MessageRefused
 from protocol.events import (
+    Cancelled,
     Closed,
     Discarded,
+    Dispatched,
     Ended,
     Event,
     Opened,
+    Over,
+    Progress,
+    Round,
+    Running,
     Submitted,
     WorkerGone,
     WorkerSeen,
@@ -84,6 +91,7 @@ class Index:
         self._key_of: dict[str, str] = {}
         self._opened: list[Place] = []
         self._workers: dict[tuple[str, str | None], Place] = {}
+        self._jobs = OpenJobs()
         #: Of each ended request: how many lines it has, and then their places.
         self._places = array("Q")
         #: Hash of a uuid, or of a key → where in that array its request begins.
@@ -142,8 +150,10 @@ class Index:
             self._workers[event.worker, event.boot] = where
         elif isinstance(event, WorkerGone):
             self._workers.pop((event.worker, event.boot), None)
-        else:
+        elif isinstance(event, (Dispatched, Running, Progress, Over, Round, Cancelled)):
             self._about(event.uuid, where, None)
+        else:
+            self._jobs.note(event, where)
 
     def find(self, uuid: str) -> Sequence[Place]:
         """The places of a request's lines, in their order; none if it is not here.
@@ -162,10 +172,11 @@ class Index:
     def needed(self, key_bytes: int) -> tuple[list[Place], Counter[str]]:
         """The lines that go along into the next file, in their order; and by outcome, who does not.
 
-        Those of the executor, of the workers that are there, of every open request and every dead
-        letter; and of ended requests with a key the newest, up to ``MAX_KEYS`` and ``key_bytes``.
+        Those of the executor, of the workers that are there, of every open request and job and
+        every dead letter; and of ended requests with a key the newest, up to ``MAX_KEYS`` and
+        ``key_bytes``.
         """
-        found = [*self._opened, *self._workers.values()]
+        found = [*self._opened, *self._workers.values(), *self._jobs.needed()]
         for places in self.open.values():
             found.extend(places)
         behind = Counter(self.outcomes)
@@ -193,6 +204,7 @@ class Index:
         self._key_of = {}
         self._ended_keys = {}
         self._dead = {}
+        self._jobs = OpenJobs()
 
     def _submitted(self, uuid: str, key: str | None, where: Place) -> None:
         places = self.open.setdefault(uuid, array("Q"))

@@ -131,8 +131,10 @@ class Journal:
     ) -> None:
         self.close()
 
-    def append(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event], stamps: Sequence[float] = ()) -> None:
         """Write these, in this order and in one piece. Any thread.
+
+        ``stamps``: when each of them happened, in seconds since 1970, if that is not now.
 
         Raises ``JournalError`` if that cannot be done, of a full disk for instance: then nothing of
         it is in the journal, and the next call tries anew. ``ValueRefused`` for what is no JSON.
@@ -143,7 +145,7 @@ class Journal:
         self._demand_same_process()
         with self._mutex:
             segment = self._ready()
-            self._put(segment, written, synced=self._fsync)
+            self._put(segment, written, stamps, synced=self._fsync)
             if segment.end >= self._rotate_at:
                 self._rotate(segment)
 
@@ -230,11 +232,20 @@ class Journal:
             self._is_settled = True
         return self._segment
 
-    def _put(self, segment: Segment, written: Sequence[tuple[Event, str]], *, synced: bool) -> None:
-        stamp, number = self._now(), self._number
+    def _put(
+        self,
+        segment: Segment,
+        written: Sequence[tuple[Event, str]],
+        stamps: Sequence[float] = (),
+        *,
+        synced: bool,
+    ) -> None:
+        number = self._number
         lines = [
             to_bytes(number + ahead, stamp, event.word, fields)
-            for ahead, (event, fields) in enumerate(written)
+            for ahead, ((event, fields), stamp) in enumerate(
+                zip(written, stamps or [self._now()] * len(written), strict=True)
+            )
         ]
         longest = max(map(len, lines))
         if longest > MAX_LINE:

@@ -18,10 +18,26 @@ from protocol.events import (
     Opened,
     Over,
     OverReason,
+    Progress,
     Round,
     Running,
     Submitted,
+    WorkerGone,
     WorkerSeen,
+)
+from protocol.jobs import (
+    ClusterDesired,
+    ClusterSize,
+    JobAnnotated,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobIssued,
+    JobKilled,
+    JobMissing,
+    JobPlaced,
+    JobStarted,
+    JobUpdated,
 )
 from protocol.values import Json, dumps
 
@@ -72,10 +88,12 @@ def _sentence(event: Event) -> str:
     if isinstance(event, Submitted):
         return f"request {event.uuid} submitted: {event.task}{_conditions(event)}"
     if isinstance(event, Dispatched):
-        process = f" ({event.boot})" if event.boot else ""
-        return f"request {event.uuid}, attempt {event.attempt}: to {event.worker}{process}"
+        to = f"{event.worker}{_process(event)}"
+        return f"request {event.uuid}, attempt {event.attempt}: to {to}"
     if isinstance(event, Running):
         return f"request {event.uuid}, attempt {event.attempt}: runs"
+    if isinstance(event, Progress):
+        return f"request {event.uuid}: {event.fraction:.0%} done"
     if isinstance(event, Over):
         return f"request {event.uuid}, attempt {event.attempt}: over, {_OVER[event.reason]}"
     if isinstance(event, Round):
@@ -88,12 +106,43 @@ def _sentence(event: Event) -> str:
         return f"request {event.uuid}: {event.outcome}{worker}{dead}{_came_of_it(event)}"
     if isinstance(event, Discarded):
         return f"request {event.uuid}: dropped from the dead letters"
-    process = f" ({event.boot})" if event.boot else ""
     if isinstance(event, WorkerSeen):
         slots = "" if event.slots is None else f", {event.slots} slots"
         topics = ", ".join(event.topics)
-        return f"worker {event.worker}{process} is there, topics {topics}{slots}"
-    return f"worker {event.worker}{process} is gone"
+        return f"worker {event.worker}{_process(event)} is there, topics {topics}{slots}"
+    if isinstance(event, WorkerGone):
+        return f"worker {event.worker}{_process(event)} is gone"
+    return _of_a_job(event)
+
+
+def _of_a_job(event: JobEvent) -> str:
+    if isinstance(event, JobIssued):
+        return f"job {event.job} issued: {event.kind}, batch id {event.batch_id}"
+    if isinstance(event, JobPlaced):
+        return f"batch id {event.batch_id}: {event.external_id} at {event.system}"
+    if isinstance(event, JobStarted):
+        return f"batch id {event.batch_id}: runs"
+    if isinstance(event, JobKilled):
+        return f"batch id {event.batch_id}: killed"
+    if isinstance(event, JobCompleted):
+        return f"job {event.job} came back: {event.kind}, exit code {event.exit_code}"
+    if isinstance(event, JobUpdated):
+        return f"job {event.job} is to be looked at, status {event.status}"
+    if isinstance(event, JobFailed):
+        return f"job {event.job} has failed for good: {event.kind}"
+    if isinstance(event, JobMissing):
+        return f"job {event.job} is missing in the batch system"
+    if isinstance(event, JobAnnotated):
+        return f"job {event.job}: {event.name} = {_short(event.value)}"
+    if isinstance(event, ClusterSize):
+        return f"machines of type {event.instance_type}: {event.size} are there"
+    if isinstance(event, ClusterDesired):
+        return f"machines of type {event.instance_type}: {event.size} are wanted"
+    return f"queue: {event.size} jobs"
+
+
+def _process(event: Dispatched | WorkerSeen | WorkerGone) -> str:
+    return f" ({event.boot})" if event.boot else ""
 
 
 def _why(event: Round) -> str:

@@ -13,11 +13,27 @@ from protocol.events import (
     Event,
     Opened,
     Over,
+    Progress,
     Round,
     Running,
     Submitted,
     WorkerGone,
     WorkerSeen,
+)
+from protocol.jobs import (
+    ClusterDesired,
+    ClusterSize,
+    JobAnnotated,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobIssued,
+    JobKilled,
+    JobMissing,
+    JobPlaced,
+    JobStarted,
+    JobUpdated,
+    QueueSize,
 )
 from tests.protocol.arbitrary import finite_floats, json_values, texts
 
@@ -26,6 +42,30 @@ _numbers = st.integers(0, 10**20)
 _names = texts | st.sampled_from(["hare", "tortoise"])
 _dialects = st.sampled_from(["native", "taskflow"])
 _few = st.sampled_from(["u1", "u2", "u3", "u4", "u5"])
+
+_ints = st.integers(-(10**20), 10**20)
+
+
+def job_events(
+    jobs: st.SearchStrategy[str], batch_ids: st.SearchStrategy[int]
+) -> st.SearchStrategy[JobEvent]:
+    """Any event about these jobs and batch ids."""
+    codes = st.integers(-1, 255)
+    return st.one_of(
+        st.builds(JobIssued, jobs, texts, batch_ids),
+        st.builds(JobPlaced, batch_ids, texts, texts),
+        st.builds(JobStarted, batch_ids),
+        st.builds(JobKilled, batch_ids),
+        st.builds(JobCompleted, jobs, texts, codes),
+        st.builds(JobUpdated, jobs, codes),
+        st.builds(JobFailed, jobs, texts),
+        st.builds(JobMissing, jobs),
+        st.builds(JobAnnotated, jobs, texts, texts),
+        st.builds(QueueSize, _ints),
+        st.builds(ClusterSize, _names, _ints),
+        st.builds(ClusterDesired, _names, _ints),
+    )
+
 
 #: Each event with anything that it may say.
 any_event: st.SearchStrategy[Event] = st.one_of(
@@ -45,6 +85,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
         *(st.none() | texts, st.none() | texts, st.none() | texts, st.none() | _numbers),
     ),
     st.builds(Running, texts, _numbers),
+    st.builds(Progress, texts, finite_floats, json_values),
     st.builds(Over, texts, _numbers, st.sampled_from(["never", "lost", "dropped"])),
     st.builds(
         Round,
@@ -65,6 +106,7 @@ any_event: st.SearchStrategy[Event] = st.one_of(
         st.none() | _numbers,
     ),
     st.builds(WorkerGone, texts, st.none() | texts),
+    job_events(texts, _ints),
 )
 
 _small = st.integers(1, 4)
@@ -75,6 +117,7 @@ _about_few: st.SearchStrategy[Event] = st.one_of(
         *(st.just("0" * 16), st.just("inbox"), st.just("1:1"), st.just(5)),
     ),
     st.builds(Running, _few, _small),
+    st.builds(Progress, _few, st.sampled_from([0.0, 0.5, 1.0])),
     st.builds(Over, _few, _small, st.sampled_from(["never", "lost", "dropped"])),
     st.builds(Round, _few, _small, _small, st.integers(0, 2)),
     st.builds(Cancelled, _few, st.booleans()),
@@ -87,6 +130,7 @@ _about_few: st.SearchStrategy[Event] = st.one_of(
     st.builds(WorkerSeen, _names, st.just("native"), st.just("0" * 16), st.just(["default"])),
     st.builds(WorkerGone, _names, st.just("0" * 16)),
     st.just(Closed()),
+    job_events(_names, _small),
 )
 
 

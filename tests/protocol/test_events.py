@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import events
+from protocol import events, jobs
 from protocol.errors import MessageRefused
 from protocol.events import EVENTS, Dispatched, Ended, Event, Running, Submitted, from_fields
 from protocol.values import dumps, loads
@@ -43,6 +43,8 @@ WRITTEN: list[tuple[Event, str]] = [
         '{"uuid":"u","attempt":1,"base":1,"dialect":"taskflow","topic":"a","worker":"hare"}',
     ),
     (Running("u", 2), '{"uuid":"u","attempt":2}'),
+    (events.Progress("u", 0.5), '{"uuid":"u","fraction":0.5}'),
+    (events.Progress("u", 1.0, {"a": 1}), '{"uuid":"u","fraction":1.0,"details":{"a":1}}'),
     (events.Over("u", 2, "lost"), '{"uuid":"u","attempt":2,"reason":"lost"}'),
     (events.Round("u", 3), '{"uuid":"u","base":3}'),
     (events.Round("u", 3, 2), '{"uuid":"u","base":3,"crashes":2}'),
@@ -74,6 +76,18 @@ WRITTEN: list[tuple[Event, str]] = [
         '{"worker":"hare","dialect":"native","boot":null,"topics":["a"]}',
     ),
     (events.WorkerGone("hare", "0f"), '{"worker":"hare","boot":"0f"}'),
+    (jobs.JobIssued("j", "align", 7), '{"job":"j","kind":"align","batch_id":7}'),
+    (jobs.JobPlaced(7, "4711", "Slurm"), '{"batch_id":7,"external_id":"4711","system":"Slurm"}'),
+    (jobs.JobStarted(7), '{"batch_id":7}'),
+    (jobs.JobKilled(7), '{"batch_id":7}'),
+    (jobs.JobCompleted("j", "align", -9), '{"job":"j","kind":"align","exit_code":-9}'),
+    (jobs.JobUpdated("j", 1), '{"job":"j","status":1}'),
+    (jobs.JobFailed("j", "align"), '{"job":"j","kind":"align"}'),
+    (jobs.JobMissing("j"), '{"job":"j"}'),
+    (jobs.JobAnnotated("j", "a", "b"), '{"job":"j","name":"a","value":"b"}'),
+    (jobs.QueueSize(3), '{"size":3}'),
+    (jobs.ClusterSize("t4g", 3), '{"instance_type":"t4g","size":3}'),
+    (jobs.ClusterDesired("t4g", 4), '{"instance_type":"t4g","size":4}'),
 ]
 
 

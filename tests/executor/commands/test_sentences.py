@@ -16,6 +16,7 @@ from protocol.events import (
     Event,
     Opened,
     Over,
+    Progress,
     Round,
     Running,
     Submitted,
@@ -23,6 +24,20 @@ from protocol.events import (
     WorkerSeen,
 )
 from protocol.failure import from_exception
+from protocol.jobs import (
+    ClusterDesired,
+    ClusterSize,
+    JobAnnotated,
+    JobCompleted,
+    JobFailed,
+    JobIssued,
+    JobKilled,
+    JobMissing,
+    JobPlaced,
+    JobStarted,
+    JobUpdated,
+    QueueSize,
+)
 from tests.protocol.happened import any_event
 
 SENTENCES: list[tuple[Event, str]] = [
@@ -51,6 +66,7 @@ SENTENCES: list[tuple[Event, str]] = [
     ),
     (Dispatched("u", 1, 1, "taskflow", "a", "hare"), "request u, attempt 1: to hare"),
     (Running("u", 2), "request u, attempt 2: runs"),
+    (Progress("u", 0.333), "request u: 33% done"),
     (
         Over("u", 2, "never"),
         "request u, attempt 2: over, it was not started there and will not be",
@@ -102,6 +118,18 @@ SENTENCES: list[tuple[Event, str]] = [
     ),
     (WorkerSeen("hare", "taskflow", None, ["a"]), "worker hare is there, topics a"),
     (WorkerGone("hare", "0f"), "worker hare (0f) is gone"),
+    (JobIssued("j", "align reads", 7), "job j issued: align reads, batch id 7"),
+    (JobPlaced(7, "4711", "Slurm"), "batch id 7: 4711 at Slurm"),
+    (JobStarted(7), "batch id 7: runs"),
+    (JobKilled(7), "batch id 7: killed"),
+    (JobCompleted("j", "align", -9), "job j came back: align, exit code -9"),
+    (JobUpdated("j", 1), "job j is to be looked at, status 1"),
+    (JobFailed("j", "align"), "job j has failed for good: align"),
+    (JobMissing("j"), "job j is missing in the batch system"),
+    (JobAnnotated("j", "queue", "x" * 200), f"job j: queue = {'x' * SHOWN}…"),
+    (QueueSize(3), "queue: 3 jobs"),
+    (ClusterSize("t4g", 3), "machines of type t4g: 3 are there"),
+    (ClusterDesired("t4g", 4), "machines of type t4g: 4 are wanted"),
 ]
 
 
