@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final, NamedTuple, get_args
 
 from protocol.events import (
     Cancelled,
@@ -59,8 +59,7 @@ ENDS: Final[dict[Outcome, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An event with its place in a journal, or on a bus."""
 
     #: From 1, one more for each; in a journal an event keeps its number for ever.

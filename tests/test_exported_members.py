@@ -7,7 +7,10 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ["protocol", "bus.news", "bus.wire", "bus.wire.testing", "worker", "executor"]
+PACKAGES = [
+    *("protocol", "bus.news", "bus.news.toil", "bus.wire", "bus.wire.testing", "worker"),
+    "executor",
+]
 FLOORS = {package.split(".")[0] for package in PACKAGES}
 
 

@@ -203,7 +203,8 @@ class Bus:
         """
         subscription = Subscription(self, None, handler, flush)
         with self._changing:
-            self._taps = (*self._taps, subscription)
+            heard = [each for each in self._taps if each.handler is not None]
+            self._taps = (*heard, subscription)
         return subscription
 
     def connect(self, kinds: Iterable[type]) -> Connection:
@@ -267,7 +268,8 @@ class Bus:
             except BaseException:
                 self._broken_off.append((iter(found), message))
                 raise
-        self._call(iter(found), message)
+        if found:
+            self._call(iter(found), message)
 
     def _call(self, subscriptions: Iterator[Subscription], message: Any) -> None:
         for subscription in subscriptions:
@@ -284,6 +286,8 @@ class Bus:
 
     def _flush(self) -> None:
         for tap in self._taps:
+            if tap.handler is None:  # silenced by a finalizer, which could not do more
+                tap.close()
             if tap.flush is not None:
                 try:
                     tap.flush()

@@ -39,6 +39,8 @@ class OpenJobs:
         self._job_of: dict[int, str] = {}
         self._batch_ids: dict[str, list[int]] = {}
         self._early: dict[int, array[int]] = {}
+        #: The newest batch ids of what has ended, of which something may still be said.
+        self._ended: dict[int, None] = {}
         self._sizes: dict[tuple[str, str], int] = {}
 
     def note(self, event: JobEvent, where: int) -> None:
@@ -54,6 +56,7 @@ class OpenJobs:
             places.append(where)
             places.extend(self._early.pop(event.batch_id, ()))
             self._job_of[event.batch_id] = event.job
+            self._ended.pop(event.batch_id, None)
             self._batch_ids.setdefault(event.job, []).append(event.batch_id)
         elif (found := self._places.get(event.job)) is not None:
             found.append(where)
@@ -74,6 +77,8 @@ class OpenJobs:
         if job is not None:
             self._places[job].append(where)
             return
+        if batch_id in self._ended:
+            return
         self._early.setdefault(batch_id, array("Q")).append(where)
         if len(self._early) > MAX_EARLY:
             del self._early[next(iter(self._early))]
@@ -82,3 +87,6 @@ class OpenJobs:
         del self._places[job]
         for batch_id in self._batch_ids.pop(job):
             self._job_of.pop(batch_id, None)
+            self._ended[batch_id] = None
+            if len(self._ended) > MAX_EARLY:
+                del self._ended[next(iter(self._ended))]

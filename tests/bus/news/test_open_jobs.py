@@ -39,6 +39,14 @@ def test_a_job_goes_along_until_it_has_succeeded_or_failed_for_good() -> None:
         assert kept([early, issued, failed, again, end]) == []
 
 
+def test_what_is_said_late_of_a_job_that_has_ended_stays_behind() -> None:
+    """A leader hears of the exit before it hears of the scheduler's number."""
+    end, late = JobCompleted("j", "align", 0), JobPlaced(1, "4711", "Slurm")
+    assert kept([JobIssued("j", "align", 1), end, late]) == []
+    again = JobIssued("j", "align", 1)
+    assert kept([JobIssued("j", "align", 1), end, again, late]) == [again, late]
+
+
 def test_of_sizes_the_last_go_along() -> None:
     sizes: list[JobEvent] = [QueueSize(1), ClusterSize("a", 1), ClusterSize("b", 1)]
     assert kept([*sizes, QueueSize(2), ClusterSize("a", 2)]) == [
