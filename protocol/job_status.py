@@ -114,7 +114,8 @@ class Jobs:
         self.queue_size: int | None = None
         #: By instance type.
         self.clusters: dict[str, ClusterStatus] = {}
-        self._tries: dict[int, JobTry] = {}
+        #: By batch id: the job that was issued with it last, and that try.
+        self._tries: dict[int, tuple[JobStatus, JobTry]] = {}
         #: What was said of batch ids that were not issued yet, with its stamps.
         self._early: dict[int, list[tuple[JobEvent, float]]] = {}
 
@@ -125,6 +126,11 @@ class Jobs:
     def open_jobs(self) -> list[JobStatus]:
         """Those that have not come to anything, in the order in which they were heard of."""
         return [job for job in self.by_name.values() if job.is_open]
+
+    def issued_as(self, batch_id: int | None) -> JobStatus | None:
+        """The job that was issued with this batch id last."""
+        found = self._tries.get(batch_id) if batch_id is not None else None
+        return None if found is None else found[0]
 
     def _job(self, name: str, stamp: float) -> JobStatus:
         found = self.by_name.get(name)
@@ -139,18 +145,19 @@ class Jobs:
         job.has_failed = False
         attempt = JobTry(event.batch_id, stamp)
         job.tries.append(attempt)
-        self._tries[event.batch_id] = attempt
+        self._tries[event.batch_id] = job, attempt
         for early, when in self._early.pop(event.batch_id, ()):
             self.apply(early, when)
 
     def _try(self, event: JobPlaced | JobStarted | JobKilled, stamp: float) -> JobTry | None:
         """Which it is about; None: not issued yet, and it is kept."""
         found = self._tries.get(event.batch_id)
-        if found is None:
-            self._early.setdefault(event.batch_id, []).append((event, stamp))
-            if len(self._early) > MAX_EARLY:
-                del self._early[next(iter(self._early))]
-        return found
+        if found is not None:
+            return found[1]
+        self._early.setdefault(event.batch_id, []).append((event, stamp))
+        if len(self._early) > MAX_EARLY:
+            del self._early[next(iter(self._early))]
+        return None
 
     def _placed(self, event: JobPlaced, stamp: float) -> None:
         attempt = self._try(event, stamp)

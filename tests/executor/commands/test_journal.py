@@ -16,9 +16,14 @@ import pytest
 from bus.news import Journal
 from bus.news.line import Header, header_bytes
 from executor.cli import main
-from executor.commands.journal import NEWEST
+from executor.commands import journal_files
+from executor.commands.journal_status import NEWEST
 from protocol.events import Ended, Opened, Running, Submitted, WorkerGone, WorkerSeen
 from protocol.history import REQUEST_STATES, Entry
+from protocol.job_status import JOB_STATES
+from protocol.jobs import JobIssued, JobStarted, QueueSize
+from tests.bus.news.toil.samples import MESSAGES as LEADER
+from tests.bus.news.toil.samples import REPLAYED
 from tests.bus.news.writing import a_life, dispatched, file_of, line_of, submitted
 from tests.processes import PROJECT
 
@@ -260,10 +265,105 @@ class TestTail:
         assert (rest, errors, process.returncode) == ("", "", 130)
 
 
+class TestToils:
+    """A file that a Toil leader wrote."""
+
+    def test_its_status(self, capsys: pytest.CaptureFixture[str]) -> None:
+        said = status(LEADER, capsys)
+        assert said.splitlines() == [
+            f"{LEADER}: messages of a Toil leader, without times",
+            "jobs: 4 success, 2 failure; 2 in the queue",
+        ]
+        found = status_json(LEADER, capsys)
+        assert found["format"] == "toil"
+        assert found["jobs"] == {**dict.fromkeys(JOB_STATES, 0), "SUCCESS": 4, "FAILURE": 2}
+        assert (found["queue_size"], found["open_jobs"], found["damage"]) == (2, [], [])
+
+    def test_the_status_of_one_that_is_being_written(
+        self, path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first = b"".join(LEADER.read_bytes().splitlines(keepends=True)[:18])
+        machines = b"toil.bus.ClusterDesiredSizeMessage\tt4g\t3\n"
+        path.write_bytes(first + machines + b"nonsense\ntoil.bus.Job")
+        said = status(path, capsys)
+        assert "jobs: 5 pending, 1 success; 5 in the queue" in said
+        assert "machines of type t4g: ? there, 3 wanted" in said
+        rows = [line.split("│") for line in said.splitlines() if "│" in line]
+        assert [[cell.strip() for cell in row[2:-1]] for row in rows][-1] == [
+            *("leaf", "PENDING", "2", "3326", "1")
+        ]
+        assert "damage: " in said
+        assert "line 20 cannot be read, no message of Toil's: b'nonsense'" in said
+        assert "the last 12 bytes are no whole line" in said
+        assert status_json(path, capsys)["open_jobs"][-1]["tries"][0]["issued"] is None
+
+    def test_its_last_lines_have_no_times(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["journal", "tail", "-n", "2", str(LEADER)]) == 0
+        assert [line[:33].strip() for line in capsys.readouterr().out.splitlines()] == ["39", "40"]
+        assert main(["journal", "tail", "-n", "1", "--json", str(LEADER)]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert json.loads(line) == {
+            "n": 40,
+            "t": None,
+            "e": "job_failed",
+            "kind": "root",
+            "job": next(iter(REPLAYED)),
+        }
+
+    def test_one_that_is_empty_yet_is_followed_when_its_leader_begins(self, path: Path) -> None:
+        path.touch()
+        pauses = iter([lambda: path.write_bytes(b"toil.bus.QueueSizeMessage\t1\n"), None])
+
+        def pause() -> bool:
+            step = next(pauses)
+            if step is not None:
+                step()
+            return step is not None
+
+        found = list(journal_files.follow(str(path), pause, 10))
+        assert [each.event for each in found if isinstance(each, Entry)] == [QueueSize(1)]
+
+
+class TestJobs:
+    """In a journal of ours."""
+
+    def test_they_are_beside_the_requests(
+        self, path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with Journal(path, "nightly") as journal:
+            journal.append([submitted("u"), JobIssued("j", "align", 7), JobStarted(7)])
+            said = status(path, capsys)
+            found = status_json(path, capsys)
+        assert "requests: 1 waiting\njobs: 1 running\n" in said
+        assert found["open_jobs"][0]["tries"][0]["started"] > 0
+
+    def test_status_says_it_again_when_the_file_has_changed(self, path: Path) -> None:
+        with Journal(path, "nightly") as journal:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "executor", "journal", "status", "-f", "--json", str(path)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=PROJECT,
+                text=True,
+            )
+            assert process.stdout is not None
+            try:
+                first = json.loads(process.stdout.readline())
+                journal.append([JobIssued("j", "align", 7)])
+                second = json.loads(process.stdout.readline())
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=30)
+            finally:
+                process.kill()
+                process.communicate()
+        assert (first["jobs"]["PENDING"], second["jobs"]["PENDING"]) == (0, 1)
+        assert process.returncode == 130
+
+
 class TestWords:
     """What is typed."""
 
-    @pytest.mark.parametrize("command", ["status", "tail"])
+    @pytest.mark.parametrize("command", ["status", "tail", "replay"])
     def test_what_is_no_journal_is_told_with_the_code_for_it(
         self, path: Path, command: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -276,7 +376,7 @@ class TestWords:
     @pytest.mark.parametrize(
         "words",
         [
-            *([], ["status"], ["tail"], ["write", "x"], ["tail", "-n", "x", "y"]),
+            *([], ["status"], ["tail"], ["replay"], ["write", "x"], ["tail", "-n", "x", "y"]),
             *(["tail", "-n", "-1", "y"], ["status", "-n", "1", "y"], ["status", "x", "y"]),
         ],
     )
@@ -288,7 +388,7 @@ class TestWords:
         assert caught.value.code == 2
         assert "usage: taskline journal" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("words", [[], ["status"], ["tail"]])
+    @pytest.mark.parametrize("words", [[], ["status"], ["tail"], ["replay"]])
     def test_each_has_its_help(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(["journal", *words, "--help"])
