@@ -30,9 +30,11 @@ from protocol.errors import JournalError, MessageRefused
 from protocol.history import Entry
 
 _HEAD: Final = 64 * 1024  # bytes that are looked at to know the format
+_CHUNK: Final = 256 * 1024  # bytes that are read at once
 _SHOWN: Final = 100  # bytes of a line that cannot be read, in a report
 _TOPIC: Final = re.compile(rb"^[^\W\d]\w*(?:\.[^\W\d]\w*)+\t", re.MULTILINE)
 _BEGINNING: Final = b"toil.bus."
+_OF_TOIL: Final = frozenset(map(topic_of, MESSAGES))
 
 
 class Unreadable(NamedTuple):
@@ -119,13 +121,45 @@ def _second_half(line: bytes, topics: Mapping[str, Topic]) -> Any:
 
 
 def scan(stream: IO[bytes], types: Iterable[type]) -> Iterator[Any]:
-    """The messages of these types in a file that is open, and each line that is unreadable."""
+    """The messages of these types in a file that is open, and each line that is unreadable.
+
+    In the order of the lines. The stream is read ahead, by what it has to give at once.
+    """
     topics = by_topic(types)
-    for line in stream:
-        if line.endswith(b"\n"):  # else it is torn
-            message = scan_line(line[:-1], topics)
-            if message is not None:
-                yield message
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    rest: list[bytes] = []
+    while data := read(_CHUNK):
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield from _scan_lines(b"".join([*rest, data[:end]]), topics)
+            rest.clear()
+        rest.append(data[end:])  # what is left at the end is torn
+
+
+def _scan_lines(data: bytes, topics: Mapping[str, Topic]) -> Iterator[Any]:
+    """The same of many whole lines, several times quicker than one by one."""
+    begun = data.startswith(_BEGINNING) + data.count(b"\n" + _BEGINNING)
+    if not data.isascii() or data.count(_BEGINNING) != begun:
+        for line in data.split(b"\n"):
+            if (found := scan_line(line, topics)) is not None:
+                yield found
+        return
+    for text in data.decode("ascii").split("\n"):
+        parts: list[Any] = text.split("\t")
+        topic = topics.get(parts[0])
+        if topic is None and parts[0] in _OF_TOIL:
+            continue
+        if topic is not None and topic.parts == len(parts) and "\\" not in text:
+            try:
+                for place, number in topic.readers:
+                    parts[place] = number(parts[place])
+            except ValueError:
+                pass  # its words are wanted
+            else:
+                yield tuple.__new__(topic.message_type, parts[1:])
+                continue
+        if (found := scan_line(text.encode("ascii"), topics)) is not None:
+            yield found
 
 
 # -- as entries

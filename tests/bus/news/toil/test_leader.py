@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +109,26 @@ def test_a_file_is_written_as_long_as_somebody_refers_to_what_was_returned(
     assert path.read_bytes() == line_of(ONE) + b"tests.bus.news.toil.test_leader.Truth\tFalse\n"
     with path.open("rb") as stream:
         assert list(MessageBus.scan_bus_messages(stream, [Truth])) == [Truth(False)]
+
+
+class Trickle(io.RawIOBase):
+    """Gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._rest.read(3)
+
+
+def test_a_scan_is_the_same_however_the_file_gives_its_bytes() -> None:
+    data = MESSAGES.read_bytes()
+    whole, trickled = (
+        list(MessageBus.scan_bus_messages(stream, [JobIssuedMessage, QueueSizeMessage]))  # type: ignore[arg-type]
+        for stream in (io.BytesIO(data), Trickle(data + b"toil.bus.QueueSizeMessage\t7"))
+    )
+    assert trickled == whole
+    assert len(whole) == 16
 
 
 def test_a_scan_finds_the_types_it_is_asked_for_and_passes_over_what_cannot_be_read(
