@@ -21,6 +21,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
+from bus.news import Bus
 from executor import naming
 from executor.engine import Engine
 from executor.future import Future
@@ -75,6 +76,11 @@ class Executor(concurrent.futures.Executor):
     ``require_signature=False`` the unsigned is let in, for as long as not everybody has the keys.
     taskflow's workers sign nothing. Private workers are told of the file.
 
+    ``bus``: a ``bus.news.Bus`` on which every change of every request is told, and the coming and
+    going of workers, as it is written to the journal or would be: ``Submitted``, ``Dispatched``,
+    ``Running``, ``Progress``, ``Ended`` and so on (``protocol.events``). It is told on the thread
+    that made the bus, when that looks; nobody here waits for it.
+
     A program that ends without ``shutdown()`` leaves what is open, and says so. After
     ``shutdown(wait=False)`` its end waits for what is open as the standard library's pools do, but
     for 7 s at most: tasks run elsewhere, perhaps for days. Either way it has ended within about
@@ -98,6 +104,7 @@ class Executor(concurrent.futures.Executor):
         transport_options: Mapping[str, Any] | None = None,
         signing_keys: str | os.PathLike[str] | None = None,
         require_signature: bool | None = None,
+        bus: Bus | None = None,
     ) -> None:
         if isinstance(topics, str):
             raise ConfigurationError(f"topics={topics!r}: give a list, such as [{topics!r}]")
@@ -120,6 +127,7 @@ class Executor(concurrent.futures.Executor):
             transport_options=transport_options,
             signing_keys=signing_keys,
             require_signature=require_signature,
+            bus=bus,
             workers=workers,
             offers=lambda: _module_of(caller),
         )
@@ -244,6 +252,7 @@ class Executor(concurrent.futures.Executor):
             topics=engine.topics,
             named_only=self._suits_taskflow(request),
             moments=engine.moments,
+            wants_events=engine.wants_progress,
         )
         entry = Open(future, options.on_progress, options.on_event, via=self)
         return engine.submit(

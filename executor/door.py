@@ -180,7 +180,7 @@ class Door:
     def _take_over(self, order: Order, entry: Open, body: Callable[[], Json]) -> None:
         self._refuse_beyond_bounds(order)
         if self._pen is not None:
-            self.record(_submitted(order, body()))
+            self.record(order.to_event(body()))
         if order.key is not None:
             self._recall.submitted(order.uuid, order.key, body())
         self._requests.open[order.uuid] = entry
@@ -225,26 +225,6 @@ class Door:
                 f"or longer ({time.time() - self._away_since:.0f} s), and {count} requests wait "
                 "for it already; they go on when it is back, and new ones are taken then"
             )
-
-
-def _submitted(order: Order, body: Json) -> events.Submitted:
-    return events.Submitted(
-        order.uuid,
-        order.task,
-        body,
-        list(order.topics),
-        order.named_only,
-        order.timeout,
-        order.mode,
-        order.time_limit,
-        order.soft_time_limit,
-        order.key,
-        order.eta,
-        order.priority,
-        None if order.rate is None else str(order.rate),
-        order.max_running,
-        None if order.retries is None else order.retries.to_json(),
-    )
 
 
 def _taken(order: Order, uuid: str, task: str, state: str) -> KeyTaken:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from protocol.errors import ExecutorSuperseded
 from protocol.events import Dispatched, Event
+from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel
 from protocol.values import Json
 
@@ -114,6 +115,15 @@ class Tell:
     uuid: str
     event_type: str
     details: dict[str, Json]
+
+    @property
+    def progress(self) -> tuple[float, dict[str, Json]] | None:
+        """How far it is, 0.0 to 1.0, and what else it said; None if that is not what it said."""
+        fraction = self.details.get("progress")
+        if self.event_type != UPDATE_PROGRESS or not isinstance(fraction, (int, float)):
+            return None
+        rest = {name: value for name, value in self.details.items() if name != "progress"}
+        return min(1.0, max(0.0, float(fraction))), rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bus.news import Journal
+from bus.news import Bus, Journal
 from bus.wire import Claims, Dispatcher, Listener, Publisher, make_guard, parse_url
 from executor import leaving
 from executor.deliverer import Deliverer
 from executor.door import Door
 from executor.future import Future
+from executor.herald import Herald
 from executor.keeper import (
     Cancelled,
     Consuming,
@@ -88,6 +89,7 @@ class Engine:
         transport_options: Mapping[str, Any] | None,
         signing_keys: str | os.PathLike[str] | None,
         require_signature: bool | None,
+        bus: Bus | None,
         workers: int,
         offers: Callable[[], Sequence[str]],
     ) -> None:
@@ -156,6 +158,7 @@ class Engine:
                 name=f"taskline-listener-{self.id[:8]}",
             )
             self._claims = Claims(self.broker, name=f"taskline-claims-{self.id[:8]}")
+            self._herald = self._make_herald(bus, name)
             self._keeper = self._make_keeper(exchange, workers)
             if self._journal is not None:
                 make = self._make_future
@@ -198,6 +201,12 @@ class Engine:
             return self._journal.identity
         return identity_of(name, secrets.token_hex(4)) if name else secrets.token_hex(8)
 
+    def _make_herald(self, bus: Bus | None, name: str | None) -> Herald:
+        journal = self._journal
+        incarnation = 1 if journal is None else journal.incarnation
+        opened = events.Opened(name or self.id, incarnation, self.id)
+        return Herald(bus, opened, keeps_journal=journal is not None)
+
     def _make_keeper(self, exchange: str, workers: int) -> Keeper:
         """The keeper with its ledger, the door to it, and all that finds a request again."""
         memory = Memory()
@@ -225,6 +234,7 @@ class Engine:
             is_listening=lambda: self._listener.is_consuming,
             on_superseded=self._superseded,
             journal=pen,
+            herald=self._herald,
         )
         shown = self.broker.shown
         unique = Unique(self.id, incarnation, exchange, self._recall, self._claims, shown)
@@ -254,6 +264,11 @@ class Engine:
         """
         self.demand_same_process()
         return self._door.submit(order, entry, body, on_conflict, unique_for)
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether somebody on the bus listens to what running tasks say. Any thread."""
+        return self._herald.wants_progress
 
     def offer(self, spec: str) -> None:
         """Have the private workers, if there are any, offer ``MODULE:NAME``."""

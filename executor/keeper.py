@@ -26,15 +26,15 @@ from bus.wire import Mailbox, Publisher
 from executor import outcomes
 from executor.deliverer import Deliverer
 from executor.effects import Effect, Error, Outcome, Tell
+from executor.herald import Herald
 from executor.ledger import Ledger
 from executor.request import Order
 from executor.turn import Requests, Turn
 from protocol.errors import ExecutorSuperseded, JournalError, TasklineError
-from protocol.events import Event
+from protocol.events import Event, Opened
 from protocol.history import RequestStatus
 from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel, Received, Refused
-from protocol.values import Json
 
 logger = logging.getLogger("taskline.executor.keeper")
 
@@ -127,6 +127,7 @@ class Keeper:
         is_listening: Callable[[], bool],
         on_superseded: Callable[[ExecutorSuperseded], None] | None = None,
         journal: Lines | None = None,
+        herald: Herald | None = None,
     ) -> None:
         """``on_superseded``: called on its thread, before it ends because of that."""
         self._ledger = ledger
@@ -138,6 +139,7 @@ class Keeper:
         self._was_listening = True
         self._on_superseded = on_superseded
         self._journal = journal
+        self._herald = herald or Herald(None, Opened("", 0), keeps_journal=False)
         self._mailbox: Mailbox[Input] = Mailbox()
         self._questions: SimpleQueue[Question] = SimpleQueue()
         #: What came of those that were taken up from the journal; done in the first turn.
@@ -157,6 +159,7 @@ class Keeper:
         ``wall``: wall-clock seconds, to which the journal's stamps compare.
         """
         self._restored = self._ledger.restored(statuses, time.monotonic(), wall)
+        self._herald.took_up(statuses)
 
     def start(self) -> None:
         """Begin."""
@@ -186,6 +189,7 @@ class Keeper:
 
     def _run(self) -> None:
         try:
+            self._herald.opened()
             while self._turn():
                 pass
             self.died = TasklineError("the executor was shut down before the request ended")
@@ -204,6 +208,7 @@ class Keeper:
             self.died.__cause__ = error
         if self._fails_what_is_open:
             self._fail_everything()
+        self._deliverer.deliver([self._herald.closed])  # after what has failed
         self._on_crowd(0)  # who waits for workers looks up
 
     # a turn -----------------------------------------------------------------------------------
@@ -221,9 +226,12 @@ class Keeper:
         effects, self._restored = self._restored, []
         cancelled: list[str] = []
         going_on = True
+        is_heard = self._herald.is_heard
         for item in items:
             if isinstance(item, Order):
                 orders.append(item)
+                if is_heard:
+                    self._herald.submitted(item)
                 continue
             if orders:  # in the order they were put
                 effects += ledger.submitted(orders, now)
@@ -233,6 +241,8 @@ class Keeper:
             elif isinstance(item, Cancelled):
                 effects += ledger.cancelled(item.uuid, item.force, now)
                 cancelled.append(item.uuid)
+                if is_heard:
+                    self._herald.cancelled(item.uuid, force=item.force)
             elif isinstance(item, Ask):
                 self._answer(now)
             elif isinstance(item, Consuming):
@@ -254,6 +264,8 @@ class Keeper:
             turn = Turn(self._requests, cancelled)
             turn.gather(effects, ledger, now)
             return self._perform(turn) and going_on
+        if is_heard:
+            self._herald.turned(())
         return going_on
 
     def _perform(self, turn: Turn) -> bool:
@@ -263,6 +275,8 @@ class Keeper:
         turn.close(time.time())
         if turn.parcels and turn.superseded is None:
             self._publisher.send(turn.parcels)
+        if self._herald.is_heard:
+            self._herald.turned(turn.happened())
         for news in turn.news:
             if isinstance(news, Tell):
                 self._deliverer.tell(partial(self._tell, news))
@@ -335,14 +349,11 @@ class Keeper:
         entry = self._requests.open.get(effect.uuid)
         if entry is None:
             return
-        details: dict[str, Json] = dict(effect.details)
         if effect.event_type != UPDATE_PROGRESS:
             if entry.on_event is not None:
-                entry.on_event(effect.event_type, details)
-            return
-        fraction = details.pop("progress", None)
-        if entry.on_progress is not None and isinstance(fraction, (int, float)):
-            entry.on_progress(min(1.0, max(0.0, float(fraction))), details)
+                entry.on_event(effect.event_type, dict(effect.details))
+        elif entry.on_progress is not None and (said := effect.progress) is not None:
+            entry.on_progress(*said)
 
     def _fail_everything(self) -> None:
         cause = self.died
@@ -357,4 +368,6 @@ class Keeper:
         self._deliverer.deliver(calls)
 
     def _fail(self, uuid: str, error: Exception) -> None:
+        if uuid in self._requests.open:
+            self._herald.failed(uuid, error)
         self._end(uuid, Error(error))

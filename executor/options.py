@@ -85,11 +85,12 @@ def order_of(
     topics: tuple[str, ...],
     named_only: bool,
     moments: Moments,
+    wants_events: bool = False,
 ) -> Order:
     """The order for a call that is submitted now. Raises ``ConfigurationError``.
 
     ``recorded``: what the task says of itself; ``topics``: the executor's; ``named_only``: whether
-    it can go to taskflow's workers.
+    it can go to taskflow's workers; ``wants_events``: whatever the options say.
     """
     if options.unique_for is not None and options.key is None:
         raise ConfigurationError(
@@ -109,7 +110,9 @@ def order_of(
         topics=(options.topic,) if options.topic else topics,
         named_only=named_only,
         timeout=options.timeout,
-        wants_events=options.on_progress is not None or options.on_event is not None,
+        wants_events=wants_events
+        or options.on_progress is not None
+        or options.on_event is not None,
         mode="amo" if delivery == "at_most_once" else "alo",
         time_limit=time_limit,
         soft_time_limit=soft_time_limit,

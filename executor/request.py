@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID, uuid5
 
 from protocol.errors import IllegalTransition
+from protocol.events import Submitted
 from protocol.rate import Rate
 from protocol.retry import Retry
 from protocol.states import FAILURE, PENDING, RUNNING, WAITING, Progress
 from protocol.tickets import Ticket
 from protocol.timing import CLOCK_MARGIN, CLOCK_RATE_DRIFT
+from protocol.values import Json
 
 if TYPE_CHECKING:
     from executor.directory import Peer
@@ -76,6 +78,26 @@ class Order:
     max_running: int | None = None
     #: When a run that failed is followed by another; None: never.
     retries: Retry | None = None
+
+    def to_event(self, body: Json) -> Submitted:
+        """The line that says so. ``body``: its own, as JSON."""
+        return Submitted(
+            self.uuid,
+            self.task,
+            body,
+            list(self.topics),
+            self.named_only,
+            self.timeout,
+            self.mode,
+            self.time_limit,
+            self.soft_time_limit,
+            self.key,
+            self.eta,
+            self.priority,
+            None if self.rate is None else str(self.rate),
+            self.max_running,
+            None if self.retries is None else self.retries.to_json(),
+        )
 
     @property
     def has_limit(self) -> bool:

@@ -9,7 +9,7 @@ to do. Keeper's thread; nothing is written, sent or set here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -30,7 +30,7 @@ from executor.effects import (
 )
 from executor.future import Future
 from protocol.errors import ExecutorSuperseded, ResultLost
-from protocol.events import Ended, Event
+from protocol.events import Ended, Event, Progress
 from protocol.parcel import Parcel
 from protocol.values import Json, dumps
 
@@ -97,6 +97,7 @@ class Turn:
     __slots__ = (
         "_cancelled",
         "_ended",
+        "_progress",
         "_requests",
         "_rests",
         "_settled",
@@ -121,6 +122,8 @@ class Turn:
         self.parcels: list[Parcel] = []
         #: For the deliverer: what running tasks said, and ends as (uuid, outcome).
         self.news: list[Tell | tuple[str, Outcome]] = []
+        #: How far tasks said they are, each with how many lines came before it.
+        self._progress: list[tuple[int, Progress]] = []
         #: How many workers are known now, if that has changed.
         self.crowd: int | None = None
         #: Why nothing more will be done for us, if that was found out now.
@@ -154,10 +157,21 @@ class Turn:
                 self._resolve(effect)
             elif isinstance(effect, Tell):
                 self.news.append(effect)
+                if (said := effect.progress) is not None:
+                    self._progress.append((len(self.lines), Progress(effect.uuid, *said)))
             elif isinstance(effect, Superseded):
                 self.superseded = effect.error
             else:
                 self.crowd = effect.workers
+
+    def happened(self) -> Iterator[Event]:
+        """The lines, and between them how far tasks said they are."""
+        at = 0
+        for before, said in self._progress:
+            yield from self.lines[at:before]
+            yield said
+            at = before
+        yield from self.lines[at:]
 
     def shed(self, most: int) -> bool:
         """Let what a line of ``most`` bytes cannot hold end as lost; whether there was any."""

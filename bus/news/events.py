@@ -121,6 +121,10 @@ class Bus:
         """Whether anybody wants anything at all. Any thread."""
         return bool(self._by_type or self._taps)
 
+    def wants(self, kind: type) -> bool:
+        """Whether anybody wants messages of this type. Any thread."""
+        return bool(self._taps) or kind in self._by_type
+
     @property
     def waiting(self) -> int:
         """How many messages wait for the owner. Any thread."""

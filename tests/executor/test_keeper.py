@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from bus.news import Bus
 from bus.wire import Publisher, parse_url
 from executor import keeper as room_of_the_keeper
 from executor.deliverer import Deliverer
 from executor.effects import Resolve, Tell, Value
 from executor.future import Future
+from executor.herald import Herald
 from executor.keeper import Cancelled, Consuming, Heard, Hopeless, Keeper
 from executor.ledger import Ledger
 from executor.turn import Open, Requests
@@ -27,7 +29,7 @@ from protocol.errors import (
     TasksUnloadable,
 )
 from protocol.events import Cancelled as CancelledLine
-from protocol.events import Dispatched, Ended, Event
+from protocol.events import Dispatched, Ended, Event, Opened
 from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel, Received
 from protocol.timing import REQUEST_TIMEOUT
@@ -78,7 +80,7 @@ class Outbox(Publisher):
 class Room:
     """A keeper that runs, and what it is told and tells. It is the home of its futures."""
 
-    def __init__(self, paper: Paper | None = None) -> None:
+    def __init__(self, paper: Paper | None = None, bus: Bus | None = None) -> None:
         self.crowds: list[int] = []
         #: Whether its listener says that it consumes.
         self.is_listening = True
@@ -97,6 +99,7 @@ class Room:
             on_crowd=self.crowds.append,
             is_listening=lambda: self.is_listening,
             journal=paper,
+            herald=Herald(bus, Opened("me", 1), keeps_journal=paper is not None),
         )
         self.deliverer.start()
         self.keeper.start()

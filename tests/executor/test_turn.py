@@ -27,7 +27,8 @@ from executor.turn import Open, Requests, Turn
 from protocol import envelope
 from protocol.envelope import Envelope
 from protocol.errors import RequestTimeout, ResultLost
-from protocol.events import Cancelled, Dispatched, Ended, Over, Round, Running
+from protocol.events import Cancelled, Dispatched, Ended, Over, Progress, Round, Running
+from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel
 from protocol.topology import Address
 from tests.executor.test_future import House
@@ -309,3 +310,18 @@ def test_the_end_of_one_that_was_cancelled_before_is_told_as_well(scene: Scene) 
     scene.turn(Resolve("u1", Withdrawn())).close(STAMP)
     assert [one.what for one in future.history] == ["submitted", "cancelled", "over", "ended"]
     assert Cancelled.word == future.history[1].what
+
+
+def test_how_far_a_task_is_is_told_between_the_lines_it_came_between(scene: Scene) -> None:
+    scene.open("u")
+    running, over = Running("u", 1), Over("v", 1, "lost")
+    said = {"progress": 7, "of": 3}
+    turn = scene.turn(
+        *(Record(running), Tell("u", UPDATE_PROGRESS, said), Tell("u", "other", {"progress": 1})),
+        *(Tell("u", UPDATE_PROGRESS, {"progress": "half"}), Record(over), Resolve("u", Value(1))),
+    )
+    ended = Ended("u", "success", 1)
+    assert list(turn.happened()) == [running, Progress("u", 1.0, {"of": 3}), over, ended]
+    assert turn.lines == [running, over, ended]
+    assert turn.shed(-1)
+    assert list(turn.happened())[-1] == turn.lines[-1] != ended
