@@ -1,8 +1,8 @@
 """``journal status FILE``: what is so now, by an executor's journal or a file of Toil's.
 
-It folds the file that is written to, which is all that is open and how many requests have ended
-since the journal was begun. With ``--follow`` it is said again when the file has changed, once a
-second at most; with ``--json`` it is one object each time.
+It folds the file that is written to, which is all that is open, how many requests have ended since
+the journal was begun, and the jobs that file is about. With ``--follow`` it is said again when the
+file has changed, once a second at most; with ``--json`` it is one object each time.
 """
 
 from __future__ import annotations
