@@ -29,6 +29,7 @@ whom the message has not reached gets it with the next one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -105,14 +106,16 @@ class Bus:
         self._changing = threading.Lock()
         self._by_type: dict[type, tuple[Subscription, ...]] = {}
         self._taps: tuple[Subscription, ...] = ()
-        #: What waits for the owner. Its ``put`` may interrupt itself, unlike a lock's holder.
-        self._queue: SimpleQueue[_Delivery] = SimpleQueue()
+        #: What waits for the owner. Any thread appends, and may be interrupted by itself in that.
+        #: The owner alone takes from it, and not before a message has reached everybody.
+        self._queue: deque[_Delivery] = deque()
+        #: Rung by who publishes while the owner waits.
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._is_waiting = False
         # Owner only, from here on.
         self._is_delivering = False
         #: How many of the queue's messages are to be delivered before the present call returns.
         self._due = 0
-        #: What a Ctrl-C broke off: who has not been called yet, and with what.
-        self._broken_off: deque[tuple[Iterator[Subscription], Any]] = deque()
         #: How many messages the taps were told.
         self._number = 0
 
@@ -128,11 +131,11 @@ class Bus:
     @property
     def waiting(self) -> int:
         """How many messages wait for the owner. Any thread."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     # -- sending
 
-    def publish(self, message: object) -> None:
+    def publish(self, message: Any) -> None:
         """Have this delivered. Any thread; never blocks, and raises nothing that a handler does.
 
         On the owner's thread it has been when this returns, and so has what waited before it; but
@@ -142,17 +145,30 @@ class Bus:
         taps = self._taps
         if not found and not taps:
             return
-        stamp = self._now() if taps else 0.0
+        stamp = self._now() if taps else None
         if threading.get_ident() != self._owner:
-            self._queue.put((found, taps, message, stamp))
-        elif self._is_delivering or self._broken_off or not self._queue.empty():
-            self._queue.put((found, taps, message, stamp))
-            self._due = self._queue.qsize()
+            self._queue.append(_Delivery(found, taps, message, stamp))
+            if self._is_waiting:
+                self._bell.put(None)
+        elif self._is_delivering or self._queue:
+            self._queue.append(_Delivery(found, taps, message, stamp))
+            self._due = len(self._queue)
             self._drain()
-        else:
+        else:  # the same without a place in the queue, which is several times quicker
             self._is_delivering = True
+            subscriptions, tapping, entry = iter(found), iter(taps), None
             try:
-                self._deliver(found, taps, message, stamp)
+                if stamp is not None:
+                    self._number += 1
+                    entry = Entry(self._number, stamp, message)
+                    _call(tapping, entry)
+                if found:
+                    _call(subscriptions, message)
+            except BaseException:
+                delivery = _Delivery(subscriptions, tapping, message, stamp)
+                delivery.entry = entry
+                self._queue.appendleft(delivery)
+                raise
             finally:
                 self._is_delivering = False
             if self._due:
@@ -170,17 +186,14 @@ class Bus:
         self.demand_owner()
         if self._is_delivering:
             return
-        self._due = self._queue.qsize()
-        is_idle = not self._due and not self._broken_off
+        is_idle = not self._queue
+        self._due = len(self._queue)
         self._drain()
         self._flush()
         if is_idle and timeout > 0:
-            try:
-                first = self._queue.get(timeout=timeout)
-            except Empty:
-                return
-            self._due = self._queue.qsize()
-            self._drain(first)
+            self._wait(timeout)
+            self._due = len(self._queue)
+            self._drain()
             self._flush()
 
     # -- receiving
@@ -243,50 +256,40 @@ class Bus:
 
     # -- owner only
 
-    def _drain(self, first: _Delivery | None = None) -> None:
+    def _wait(self, timeout: float) -> None:
+        """Until the queue is not empty, or so many seconds."""
+        until = time.monotonic() + timeout
+        self._is_waiting = True  # before the queue is looked at: who appends later rings
+        try:
+            while not self._queue and (left := until - time.monotonic()) > 0:
+                with contextlib.suppress(Empty):
+                    self._bell.get(timeout=left)  # at once, if it was rung late the last time
+        finally:
+            self._is_waiting = False
+
+    def _drain(self) -> None:
         if self._is_delivering:
             return  # the outermost call goes on with it
         self._is_delivering = True
-        try:
-            while self._broken_off:
-                self._call(*self._broken_off.popleft())
-            if first is not None:
-                self._deliver(*first)
-            while self._due > 0:
-                self._due -= 1
-                self._deliver(*self._queue.get_nowait())
+        try:  # around a call and no loop: Python 3.13 skips `finally` for Ctrl-C at a loop's turn
+            self._drain_due()
         finally:
             self._is_delivering = False
 
-    def _deliver(
-        self,
-        found: tuple[Subscription, ...],
-        taps: tuple[Subscription, ...],
-        message: Any,
-        stamp: float,
-    ) -> None:
-        if taps:
-            self._number += 1
-            try:
-                self._call(iter(taps), Entry(self._number, stamp, message))
-            except BaseException:
-                self._broken_off.append((iter(found), message))
-                raise
-        if found:
-            self._call(iter(found), message)
+    def _drain_due(self) -> None:
+        while self._due > 0 and self._queue:
+            self._deliver(self._queue[0])
+            self._queue.popleft()
+            self._due -= 1
 
-    def _call(self, subscriptions: Iterator[Subscription], message: Any) -> None:
-        for subscription in subscriptions:
-            handler = subscription.handler
-            if handler is None:
-                continue
-            try:
-                handler(message)
-            except Exception:
-                logger.exception("a subscriber raised on %s", type(message).__name__)
-            except BaseException:
-                self._broken_off.append((subscriptions, message))
-                raise
+    def _deliver(self, delivery: _Delivery) -> None:
+        """Go on with it where it was broken off, if it was."""
+        message = delivery.message
+        if delivery.stamp is not None and delivery.entry is None:
+            self._number += 1
+            delivery.entry = Entry(self._number, delivery.stamp, message)
+        _call(delivery.taps, delivery.entry)
+        _call(delivery.found, message)
 
     def _flush(self) -> None:
         for tap in self._taps:
@@ -299,8 +302,36 @@ class Bus:
                     logger.exception("a recorder raised when it was to write what it held")
 
 
-#: Who is subscribed, who taps, the message, its stamp.
-_Delivery = tuple[tuple[Subscription, ...], tuple[Subscription, ...], Any, float]
+class _Delivery:
+    """A message on its way, and whom it has not reached yet."""
+
+    __slots__ = ("entry", "found", "message", "stamp", "taps")
+
+    def __init__(
+        self,
+        found: Iterable[Subscription],
+        taps: Iterable[Subscription],
+        message: Any,
+        stamp: float | None,
+    ) -> None:
+        self.found = iter(found)
+        self.taps = iter(taps)
+        self.message = message
+        #: None: there are no taps.
+        self.stamp = stamp
+        #: What the taps get, once it has a number.
+        self.entry: Entry | None = None
+
+
+def _call(subscriptions: Iterator[Subscription], message: Any) -> None:
+    for subscription in subscriptions:
+        handler = subscription.handler
+        if handler is None:
+            continue
+        try:
+            handler(message)
+        except Exception:
+            logger.exception("a subscriber raised on %s", type(message).__name__)
 
 
 class Outbox:
@@ -384,10 +415,8 @@ class Connection(Outbox):
     def _each(self, box: deque[M]) -> Iterator[M]:
         taken = deque(box)
         box.clear()
-        try:
-            while taken:
-                yield taken[0]
-                taken.popleft()
+        try:  # around no loop of our own, as in Bus._drain
+            yield from _taking_out(taken)
         finally:
             box.extendleft(reversed(taken))
 
@@ -403,6 +432,12 @@ class Connection(Outbox):
 
     def _look(self) -> None:
         self._connected("receive").check()
+
+
+def _taking_out(taken: deque[M]) -> Iterator[M]:
+    while taken:
+        yield taken[0]
+        taken.popleft()
 
 
 def _silence(subscriptions: list[Subscription]) -> None:

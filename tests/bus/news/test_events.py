@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,6 +185,56 @@ class TestDelivery:
         for me in range(4):
             assert [n for who, n in got if who == me] == list(range(500))
 
+    def test_who_comes_and_goes_while_others_publish_disturbs_nobody(self) -> None:
+        bus = Bus()
+        got: list[int] = []
+        bus.subscribe(int, got.append)
+        is_over = threading.Event()
+
+        def come_and_go() -> None:
+            while not is_over.is_set():
+                with bus.subscribe(int, id), bus.tap(id):
+                    bus.publish("nobody wants this")
+
+        def publish() -> None:
+            for number in range(2000):
+                bus.publish(number)
+
+        threads = [threading.Thread(target=target) for target in (come_and_go, publish)]
+        for thread in threads:
+            thread.start()
+        while threads[1].is_alive():
+            bus.check(0.01)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        bus.check()
+        assert got == list(range(2000))
+
+    def test_a_signal_handler_may_publish_wherever_it_interrupts_the_owner(self) -> None:
+        bus = Bus()
+        got: list[str] = []
+        bus.subscribe(str, got.append)
+        sent = 0
+
+        def interrupt(number: int, frame: object) -> None:
+            nonlocal sent
+            sent += 1
+            bus.publish("from the handler")
+
+        before = signal.signal(signal.SIGVTALRM, interrupt)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.0005)
+        try:
+            for _ in range(100):
+                elsewhere(lambda: [bus.publish("from elsewhere") for _ in range(1000)])
+                bus.publish("from here")  # and with it what came from there
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+        bus.check()
+        assert sent > 0
+        assert len(got) == 100_100 + sent
+
 
 class TestWaiting:
     """``check`` with a time-out."""
@@ -200,6 +251,17 @@ class TestWaiting:
 
     def test_it_returns_after_its_time(self) -> None:
         Bus().check(0.01)
+
+    def test_a_ring_that_came_late_ends_no_wait(self) -> None:
+        bus = Bus()
+        got: list[Note] = []
+        bus.subscribe(Note, got.append)
+        bus._bell.put(None)
+        timer = threading.Timer(0.05, bus.publish, [Note(1)])
+        timer.start()
+        bus.check(60)
+        timer.join()
+        assert got == [Note(1)]
 
     def test_it_does_not_wait_when_something_was_there(self) -> None:
         bus = Bus()
@@ -253,6 +315,39 @@ class TestRaising:
         assert got == []
         bus.publish(Note(3))
         assert got == [("second", 1), ("second", 2), ("second", 3)]
+
+    def test_ctrl_c_at_any_moment_of_a_check_costs_and_doubles_nothing(self) -> None:
+        bus = Bus()
+        got: list[int] = []
+        tapped: list[int] = []
+        bus.tap(lambda entry: tapped.append(entry.number))
+        bus.subscribe(int, got.append)
+        count = 30_000
+        elsewhere(lambda: [bus.publish(number) for number in range(count)])
+        is_armed = False
+
+        def interrupt(number: int, frame: object) -> None:
+            if is_armed:
+                raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGVTALRM, interrupt)
+        interrupted = 0
+        try:
+            while bus.waiting:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0.0003)
+                try:
+                    is_armed = True
+                    bus.check()
+                    is_armed = False
+                except KeyboardInterrupt:
+                    is_armed = False
+                    interrupted += 1
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+        assert interrupted > 0
+        assert got == list(range(count))
+        assert len(tapped) <= count
 
 
 class TestTap:

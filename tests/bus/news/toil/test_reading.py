@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.news import Damage, Journal, toil
+from bus.news import Bus, Damage, Journal, read, record, toil
 from protocol.errors import JournalError
 from protocol.history import Entry, History
 from protocol.jobs import JobIssued, QueueSize
@@ -165,3 +165,30 @@ def test_any_cut_of_a_file_reads_as_a_beginning_of_it(
     assert [each[0] for each in some[ends:]] == (
         [] if whole[:cut].endswith(b"\n") or not cut else ["torn"]
     )
+
+
+@given(some_messages)
+@settings(deadline=None, max_examples=60)
+def test_a_file_of_toils_comes_to_what_a_journal_of_the_same_comes_to(
+    tmp_path_factory: pytest.TempPathFactory, messages: list[Any]
+) -> None:
+    """But for the times."""
+    folder = tmp_path_factory.mktemp("same")
+    bus = Bus(now=lambda: 1.0)
+    with (
+        Journal(folder / "x.journal", "x") as journal,
+        record(bus, journal),
+        toil.connect_output_file(bus, folder / "messages"),
+    ):
+        for message in messages:
+            bus.publish(toil.to_event(message))
+    histories = []
+    for found in (read(folder / "x.journal"), toil.read(folder / "messages")):
+        history = History()
+        for each in found:
+            assert isinstance(each, Entry)
+            history.apply(each._replace(stamp=0.0))
+        histories.append(history.jobs)
+    ours, theirs = histories
+    assert ours.by_name == theirs.by_name
+    assert (ours.queue_size, ours.clusters) == (theirs.queue_size, theirs.clusters)
