@@ -11,9 +11,9 @@ written and told), ``pen`` (how the journal is used), ``moments`` (two clocks, t
 ``deliverer`` (the thread that runs user code).
 
 Pure, and the keeper's: ``ledger``, ``book``, ``rounds``, ``withdrawals``, ``answers``,
-``attendance``, ``verdicts``, ``settling``, ``dispatching``, ``directory``, ``digest``, ``request``,
-``lanes``, ``later``, ``throttle``, ``timers``, ``receipts``, ``letters``, ``restoring``, ``words``,
-``effects``.
+``attendance``, ``succession``, ``verdicts``, ``settling``, ``dispatching``, ``directory``,
+``digest``, ``request``, ``lanes``, ``later``, ``throttle``, ``timers``, ``receipts``, ``letters``,
+``restoring``, ``words``, ``effects``.
 
 The command line: ``cli``, ``commands`` and ``demo``.
 """

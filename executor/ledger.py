@@ -53,10 +53,11 @@ from executor.lanes import LaneKey, in_turn
 from executor.letters import Letters
 from executor.request import Attempt, Order, Request
 from executor.rounds import Rounds
+from executor.succession import Succession
 from executor.timers import CANCEL, EXPIRY
 from executor.verdicts import Word
 from executor.withdrawals import Withdrawals
-from protocol.envelope import HELD, Header
+from protocol.envelope import HELD
 from protocol.messages import Answer, Dropped, Held, Release, Response
 from protocol.parcel import Parcel, Received, Refused
 from protocol.states import TERMINAL
@@ -110,8 +111,9 @@ class Ledger:
         self._next_call = self._next_notify = 0.0
         self._call_wait = FIRST_CALL_WAIT
         self._private = private
-        self._executor = executor
-        self._incarnation = incarnation
+        self._succession = Succession(
+            executor, incarnation, book.directory, keeps_journal=keeps_journal
+        )
 
     def __len__(self) -> int:
         """How many requests are open."""
@@ -205,7 +207,8 @@ class Ledger:
             frees = True
             if isinstance(message, Answer):
                 self._attendance.answered(message, header, now)
-                self._note_served(header)
+                if (error := self._succession.hears(header, now)) is not None:
+                    self._book.out.append(Superseded(error))
             elif header is not None and header.boot is not None:
                 if isinstance(message, Release):
                     self._answers.release(header.boot, message, now)
@@ -217,14 +220,6 @@ class Ledger:
             self._dispatching.fill(now)
         self._book.post(now)
         return self._book.take()
-
-    def _note_served(self, header: Header | None) -> None:
-        """Which incarnation of us a worker serves. Ours was the newest when it began."""
-        newest = 0 if header is None else header.incarnation or 0
-        if newest > self._incarnation:
-            worker = header.worker if header else None
-            error = words.superseded(self._executor, self._incarnation, newest, worker)
-            self._book.out.append(Superseded(error))
 
     def undeliverable(self, parcel: Parcel, why: str, now: float) -> list[Effect]:
         """The broker does not take this message, and will not: a request in it comes to nothing.

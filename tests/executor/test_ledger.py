@@ -63,18 +63,12 @@ def test_native_workers_are_called_soon_again_and_then_each_period() -> None:
     assert ledger.next_deadline() == 100.5  # back after an outage: quickly again
 
 
-def test_a_worker_that_serves_a_newer_incarnation_of_us_is_believed() -> None:
-    """Ours was the newest when it began; an earlier one may be all that it has heard of yet."""
-    ledger, worker = make(incarnation=5), Native("a")
-    for serves in (None, 4, 5):
-        effects = ledger.heard([worker.answer(0.0, TASK, serves=serves)], 0.0)
-        assert [e for e in effects if isinstance(e, Superseded)] == []
-    effects = ledger.heard([worker.answer(0.0, TASK, serves=6)], 0.0)
-    (found,) = [e for e in effects if isinstance(e, Superseded)]
-    assert str(found.error).startswith(
-        f"executor {EXECUTOR} is not served any more: {worker.name} serves"
-    )
-    assert "(incarnation 6, this is 5)" in str(found.error)
+def test_who_is_superseded_is_told_by_what_its_workers_say() -> None:
+    ledger, worker = make(incarnation=5, keeps_journal=True), Native("a")
+    running(ledger, worker)
+    effects = beats(ledger, worker, 1.0, 1.0 + LEASE + 5.0, serves=6)
+    found, *_ = [e for e in effects if isinstance(e, Superseded)]
+    assert f"{worker.name} serves a newer one" in str(found.error)
 
 
 def test_taskflows_topics_are_asked_each_period_and_not_more_often() -> None:
