@@ -33,7 +33,7 @@ from bus.news import toil as ours
 from protocol.history import Entry, History
 from protocol.jobs import JobCompleted, JobIssued, JobPlaced, JobUpdated, QueueSize
 
-#: What issue 6 asks for, as times Toil's own speed.
+#: What is aimed at, as times Toil's own speed.
 TARGETS: Final = {"one subscriber": 2.0, "file": 1.5, "file, grouped": 5.0, "replay": 2.0}
 
 Work = Callable[[], object]

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.news`` runs, and measures what issue 6 wants measured."""
+"""``python -m benchmarks.news`` runs, and measures what is aimed at."""
 
 from __future__ import annotations
 
