@@ -73,9 +73,9 @@ def now_and_then(seconds: float) -> float:
 
 
 def test_a_nudge_raises_in_a_run_whose_time_is_over(limit: SoftLimit) -> None:
-    limit.begin("my.task", 0.01, now_and_then(0.01))
-    with pytest.raises(SoftTimeLimitExceeded, match=r"my\.task has run for its .* 0\.01 s: let it"):
-        threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), NUDGE)).start()
+    limit.begin("my.task", 0.5, now_and_then(0.5))
+    with pytest.raises(SoftTimeLimitExceeded, match=r"my\.task has run for its .* 0\.5 s: let it"):
+        threading.Timer(0.6, signal.pthread_kill, (threading.get_ident(), NUDGE)).start()
         time.sleep(60)
     limit.finish()
 
@@ -168,8 +168,8 @@ def test_it_never_hits_anything_but_the_run_whose_limit_it_is(
 def test_the_traceback_shows_the_task_and_nothing_of_ours(
     limit: SoftLimit, registry: Registry
 ) -> None:
-    call = Call(f"{TASKS}.sleep_on", "", "execute", soft_limit=(0.02, now_and_then(0.02)))
-    threading.Timer(0.03, signal.pthread_kill, (threading.get_ident(), NUDGE)).start()
+    call = Call(f"{TASKS}.sleep_on", "", "execute", soft_limit=(0.5, now_and_then(0.5)))
+    threading.Timer(0.6, signal.pthread_kill, (threading.get_ident(), NUDGE)).start()
     outcome = run(registry, call, nothing, nothing, limit)
     assert outcome.failure is not None
     trace = outcome.failure["traceback_str"]
