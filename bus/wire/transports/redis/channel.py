@@ -349,7 +349,9 @@ class Channel(redis.Channel):
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-        if not exchange and routing_key:  # native; perhaps its reader was what was killed
+        # Where it goes is where it was taken from; how it was sent says whose queue that is.
+        sent_by = payload.get("properties", {}).get("delivery_info", {}).get("exchange", exchange)
+        if not sent_by and routing_key:  # native; perhaps its reader was what was killed
             pipe.pexpire(routing_key, int(REPLY_EXPIRES * 1000))
 
     # claims ---------------------------------------------------------------------------------------

@@ -548,3 +548,21 @@ def test_where_scripts_are_not_allowed_they_are_taken_one_by_one(
     assert askers_of(lists) == sent
     assert len(lists) == 20
     reader.close()
+
+
+def test_what_goes_back_to_a_queue_of_taskflows_stays_there_for_as_long_as_before(
+    redis_url: str, exchange: str, server: Any
+) -> None:
+    """For ever: workers of a topic may come tomorrow. Taken one by one or together."""
+    topic = Names("taskflow", exchange)
+    reader, writer = Broker(parse_url(redis_url)), Broker(parse_url(redis_url))
+    for broker in (reader, writer):
+        broker.open()
+    reader.consume([topic.topic("x")])
+    writer.publish([question(topic.to_topic("x"), f"{n}") for n in range(5)])
+    assert len(askers_of(drained(reader, 5))) == 5
+    reader.close()
+    assert server.llen(topic.topic("x").name) == 5
+    assert server.ttl(topic.topic("x").name) == -1
+    writer.delete(topic.topic("x"))
+    writer.close()
