@@ -13,14 +13,13 @@ publisher's thread puts together, the listener's takes apart.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from protocol import envelope, messages, schemas
 from protocol.envelope import Envelope, Header
 from protocol.parcel import Parcel
-from protocol.values import MAX_DEPTH, Json
+from protocol.values import MAX_DEPTH, Json, dumps
 
 #: Most messages in a batch that we write: the broker's work for one message is a hundredth for
 #: each of them, and its reader is handed all at once. Five times as many are read.
@@ -76,10 +75,7 @@ def _written(parcel: Parcel) -> bytes:
     said = {"type": around.kind, "header": around.header.to_json()}
     if around.correlation_id is not None:
         said["correlation_id"] = around.correlation_id
-    return b'%s,"body":%s}' % (_WRITE(said)[:-1].encode("ascii"), parcel.body)
-
-
-_WRITE: Final = json.JSONEncoder(separators=(",", ":")).encode
+    return b'%s,"body":%s}' % (dumps(said)[:-1].encode("ascii"), parcel.body)
 
 
 def parts(body: object) -> list[dict[str, Json]]:
