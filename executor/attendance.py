@@ -8,7 +8,6 @@ the directory decides. Keeper only.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final
 
 from executor.book import Book
 from executor.directory import Peer
@@ -18,12 +17,8 @@ from executor.rounds import Rounds
 from protocol.envelope import Header
 from protocol.events import WorkerGone, WorkerSeen
 from protocol.messages import Answer
-from protocol.timing import TASKFLOW_SILENCE
+from protocol.timing import COMING_BACK, TASKFLOW_SILENCE
 from protocol.topology import Dialect
-
-#: Seconds a worker may need after an outage to speak again: as long as each of us may need to come
-#: back to a broker that is back (``bus.wire.deadlines``). We may have needed none.
-COMING_BACK: Final = 5.0
 
 
 class Attendance:

@@ -36,6 +36,13 @@ REPLY_EXPIRES = 86400.0  # native: the same, for an executor's replies
 SIGNATURE_AHEAD = 300.0  # native: how far another machine's wall clock may be ahead of ours
 SIGNATURE_AGE = REPLY_EXPIRES + SIGNATURE_AHEAD  # native: a signature's; no queue lies longer
 
+#: Native: what a worker may need after an outage to speak again: as long as each of us may need to
+#: come back to a broker that is back (``bus.wire.deadlines``). The executor may have needed none.
+COMING_BACK = 5.0
+#: Native: after a standstill of a worker, until what lay in its inbox has come in: it is read as
+#: fast as the broker gives it, and whoever hears the worker wake sends nothing more of that time.
+CATCHING_UP = 1.0
+
 QUEUE_PATIENCE = 2.0  # native: what a worker has not started by then goes back, for an idle one
 CREDIT_MAX = 4096  # native: the schema's bound on a credit
 

@@ -12,13 +12,8 @@ done about it is the shift's. Pure; the shift's thread only.
 from __future__ import annotations
 
 import math
-from typing import Final
 
-from protocol.timing import lease, pace
-
-#: Seconds in which what lies in our inbox comes in once we consume: it is read as fast as the
-#: broker gives it, and whoever hears what we say when we wake sends nothing more of that time.
-CATCHING_UP: Final = 1.0
+from protocol.timing import CATCHING_UP, lease, pace
 
 
 class Standstill:

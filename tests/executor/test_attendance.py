@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from executor.attendance import COMING_BACK
 from executor.effects import Effect, Record
 from executor.ledger import Ledger
 from protocol import envelope
@@ -13,7 +12,7 @@ from protocol.errors import RequestTimeout, WorkerLost
 from protocol.events import Over, Running, WorkerGone, WorkerSeen
 from protocol.messages import Answer, Response
 from protocol.states import PENDING, RUNNING, WAITING
-from protocol.timing import KEEP, LEASE, TASKFLOW_SILENCE, WORKER_EXPIRY, lease
+from protocol.timing import COMING_BACK, KEEP, LEASE, TASKFLOW_SILENCE, WORKER_EXPIRY, lease
 from tests.executor.peers import (
     TOPIC,
     Native,

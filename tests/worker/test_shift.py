@@ -14,6 +14,7 @@ from protocol.parcel import Received, Refused
 from protocol.size import MAX_BODY
 from protocol.timing import (
     BEAT,
+    CATCHING_UP,
     CREDIT_MAX,
     KEEP,
     KEEP_JOURNALED,
@@ -43,7 +44,6 @@ from worker.effects import Done, Effect, End, Send
 from worker.known import SILENCE
 from worker.outbox import PROBE
 from worker.shift import LAST_WORDS, Shift
-from worker.standstill import CATCHING_UP
 from worker.work import Ended, Offer, Offers, PoolEnded, Report, Started, TaskEvent
 
 EX = Native()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.timing import BEAT, lease, pace
-from worker.standstill import CATCHING_UP, Standstill
+from protocol.timing import BEAT, CATCHING_UP, lease, pace
+from worker.standstill import Standstill
 
 
 @pytest.mark.parametrize("beat", [0.1, 1.0, BEAT, 60.0])
