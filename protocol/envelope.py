@@ -10,8 +10,10 @@ Here is decided which of these a kind needs and what is missing. Bodies are ``me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, Literal, NamedTuple
 
 from protocol import schemas
 from protocol.errors import MessageRefused, ValueRefused
@@ -50,15 +52,12 @@ CAPS: Final = ("held", "cancel", "receipt", "release", "dropped", "batch")
 #: Announced beside them by a worker that can end a task while it runs.
 STOPS: Final = "stop"
 
-_ON_WIRE = {"incarnation": "in", "worker": "w", "boot": "b", "clock": "ck", "tickets": "tk"} | {
-    "version": "v", "executor": "ex", "start_by": "sb", "attempt": "at", "beat": "bt",
-    "time_limit": "tl", "soft_time_limit": "sl",
-}  # fmt: skip
 
+class Header(NamedTuple):
+    """The header ``x-taskline``. None means: not said.
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The header ``x-taskline``. None means: not said."""
+    A tuple, for it is made for every message, and nothing else of so many fields is made as fast.
+    """
 
     #: ``v``: the dialect's version.
     version: int = VERSION
@@ -103,16 +102,18 @@ class Header:
     #: ``end``: how a run ended: ``done``, ``stopped``, ``limit`` or ``crash``.
     end: Literal["done", "stopped", "limit", "crash"] | None = None
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Json]:
         """The header as JSON; what was not said is left out.
 
         Raises ``MessageRefused`` for one that the peer would refuse, as :func:`parse_header` does.
         """
-        said: dict[str, Json] = {}
-        for name, on_wire in _FIELDS:
-            value = getattr(self, name)
-            if value is not None:
-                said[on_wire] = list(value) if name == "caps" else value
+        said: dict[str, Json] = {
+            on_wire: value
+            for on_wire, value in zip(_ON_WIRE, self, strict=True)
+            if value is not None
+        }
+        if self.caps is not None:
+            said["caps"] = list(self.caps)
         schemas.validate("header", said)
         return said
 
@@ -123,8 +124,64 @@ class Header:
             raise MessageRefused("header", f"{HEADER} of {len(text)} > {MAX_HEADER} characters")
         return text
 
+    # in a batch -------------------------------------------------------------------------------
 
-_FIELDS: Final = tuple((said.name, _ON_WIRE.get(said.name, said.name)) for said in fields(Header))
+    @property
+    def shared(self) -> Header:
+        """What is said once for all messages of a batch: all but what each says for itself."""
+        return self._replace(**_NOT_SHARED)
+
+    def shares(self, other: Header) -> bool:
+        """Whether that is the same for both."""
+        return bool(_shared_of(self) == _shared_of(other))
+
+    def own_json(self) -> dict[str, Json]:
+        """What is not shared, as JSON. Raises ``MessageRefused`` as :meth:`to_json` does."""
+        said = {
+            on_wire: value
+            for on_wire, value in zip(_OWN_ON_WIRE, _own_of(self), strict=True)
+            if value is not None
+        }
+        schemas.validate("header-own", said)
+        return said
+
+    def with_own(self, said: Json) -> Header:
+        """A message's header, from what it shares, which this is, and the JSON of its own.
+
+        Raises ``MessageRefused``, reason ``schema``.
+        """
+        schemas.validate("header-own", said)
+        return self._replace(**_named(said, _OWN_NAMES))
+
+
+#: What fields are called on the wire, if not as they are here.
+_SHORT: Final = {
+    "version": "v",
+    "executor": "ex",
+    "incarnation": "in",
+    "worker": "w",
+    "boot": "b",
+    "clock": "ck",
+    "beat": "bt",
+    "tickets": "tk",
+    "start_by": "sb",
+    "attempt": "at",
+    "time_limit": "tl",
+    "soft_time_limit": "sl",
+}
+_ON_WIRE: Final = tuple(_SHORT.get(name, name) for name in Header._fields)
+_NAMES: Final = dict(zip(_ON_WIRE, Header._fields, strict=True))
+
+#: What each message of a batch says for itself.
+_OWN: Final = (
+    *("clock", "tickets", "start_by", "attempt", "base", "mode"),
+    *("time_limit", "soft_time_limit", "end"),
+)
+_OWN_ON_WIRE: Final = tuple(_SHORT.get(name, name) for name in _OWN)
+_OWN_NAMES: Final = dict(zip(_OWN_ON_WIRE, _OWN, strict=True))
+_NOT_SHARED: Final[dict[str, Any]] = dict.fromkeys(_OWN)
+_own_of: Final = attrgetter(*_OWN)
+_shared_of: Final = attrgetter(*(name for name in Header._fields if name not in _OWN))
 
 
 def parse_header(text: object) -> Header | None:
@@ -147,13 +204,19 @@ def parse_header(text: object) -> Header | None:
 def header_of(said: Json) -> Header:
     """The header from its JSON. Raises ``MessageRefused``, reason ``schema``."""
     schemas.validate("header", said)
-    known = {name: said[on_wire] for name, on_wire in _FIELDS if on_wire in said}
-    for name, value in known.items():
-        if isinstance(value, float):  # 3.0 is an integer to JSON Schema
-            known[name] = int(value)
+    known = _named(said, _NAMES)
     if "caps" in known:
         known["caps"] = tuple(known["caps"])
     return Header(**known)
+
+
+def _named(said: dict[str, Json], names: Mapping[str, str]) -> dict[str, Any]:
+    """What it says under these names. 3.0 is an integer to JSON Schema."""
+    return {
+        names[on_wire]: int(value) if type(value) is float else value
+        for on_wire, value in said.items()
+        if on_wire in names
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from bus.wire.broker import Delivery
 from bus.wire.guard import Guard
 from bus.wire.unopened import COMPRESSION
 from protocol import batch, envelope, messages
-from protocol.envelope import HEADER
+from protocol.envelope import HEADER, Envelope
 from protocol.errors import MessageRefused
 from protocol.parcel import Received, Refused
 from protocol.values import Json
@@ -86,7 +86,7 @@ class Dispatcher:
                 kind, reply_to, correlation_id, headers.get(HEADER), at_worker=self._at_worker
             )
             if around.kind == envelope.BATCH:
-                return [self._part(part, reply_to) for part in batch.parts(message.body)]
+                return [self._part(part, around) for part in batch.parts(message.body)]
             body = messages.decode(around.kind, message.body, at_worker=self._at_worker)
         except MessageRefused as refusal:
             self._count(refusal, reply_to)
@@ -102,11 +102,12 @@ class Dispatcher:
             ]
         return [Received(replace(around, is_foreign=True) if is_foreign else around, body)]
 
-    def _part(self, part: dict[str, Json], reply_to: object) -> Received | Refused:
-        """What a message in a batch is: never foreign, for a batch has our header."""
-        kind, correlation_id = part["type"], part.get("correlation_id")
+    def _part(self, part: dict[str, Json], whole: Envelope) -> Received | Refused:
+        """What a message in this batch is: never foreign, for a batch has our header."""
+        kind, reply_to, correlation_id = part["type"], whole.reply_to, part.get("correlation_id")
         try:
-            header = envelope.header_of(part["header"])
+            assert whole.header is not None
+            header = whole.header.with_own(part["header"])
             around = envelope.checked(
                 kind, reply_to, correlation_id, header, at_worker=self._at_worker
             )

@@ -33,6 +33,7 @@ NAMES: Final = (
     "response",
     "failure",
     "header",
+    "header-own",
     "held",
     "cancel",
     "receipt",

@@ -6,9 +6,8 @@ copy of it under way. What a broker does (AMQP, Redis) is a few of the things th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
 
 from protocol import envelope, messages
 from protocol.envelope import Envelope, Header
@@ -60,10 +59,7 @@ class Letter:
         return f"{' '.join(words)} to {self.to.lstrip('0')}"
 
 
-_FIELDS = [field.name for field in fields(Header)]
-_CLOCK = _FIELDS.index("clock")
-_BEFORE = attrgetter(*_FIELDS[:_CLOCK])
-_BEHIND = attrgetter(*_FIELDS[_CLOCK + 1 :])
+_CLOCK = Header._fields.index("clock")
 
 
 def arrived(around: Envelope, body: bytes, at_worker: bool) -> Received:
@@ -76,7 +72,7 @@ def arrived(around: Envelope, body: bytes, at_worker: bool) -> Received:
     message = _read(kind, body, at_worker)
     if header is None or not header.clock or header.clock < 0:
         return Received(carried(around, at_worker), message)
-    before, behind = _BEFORE(header), _BEHIND(header)
+    before, behind = header[:_CLOCK], header[_CLOCK + 1 :]
     known = (kind, around.reply_to, around.correlation_id, at_worker, before, behind)
     parsed = _by_rest.get(known)
     if parsed is None:
@@ -86,7 +82,7 @@ def arrived(around: Envelope, body: bytes, at_worker: bool) -> Received:
         _by_rest[known] = parsed
     assert parsed.header is not None
     if parsed.header.clock != header.clock:
-        read = Header(*_BEFORE(parsed.header), header.clock, *_BEHIND(parsed.header))
+        read = parsed.header._replace(clock=header.clock)
         parsed = Envelope(parsed.kind, parsed.reply_to, parsed.correlation_id, read)
     return Received(parsed, message)
 

@@ -200,7 +200,7 @@ class Scene:
         )
         around = question.parcel.envelope
         assert around.header is not None
-        changed = replace(around, header=replace(around.header, keep=keep))
+        changed = replace(around, header=around.header._replace(keep=keep))
         parcel = Parcel(question.parcel.address, changed, question.parcel.body)
         self.worker(name).turn([Letter("worker", question.to, parcel).received])
 

@@ -91,7 +91,7 @@ def read(sent: Parcel, *, at_worker: bool) -> list[tuple[Envelope, messages.Mess
                 part["type"],
                 around.reply_to,
                 part.get("correlation_id"),
-                envelope.header_of(part["header"]),
+                around.header.with_own(part["header"]),
                 at_worker=at_worker,
             ),
             messages.read(part["type"], part["body"], at_worker=at_worker),
@@ -161,9 +161,28 @@ def test_a_body_as_deep_as_may_be_is_read_in_a_batch_too() -> None:
 
 
 def test_a_header_that_nobody_would_read_is_refused_where_it_is_written() -> None:
-    with pytest.raises(MessageRefused) as refused:
-        batch.joined([parcel(), parcel(header=Header(boot="no boot"))])
-    assert refused.value.reason == "schema"
+    for bad in (Header(boot="no boot"), Header(tickets="no ticket")):
+        with pytest.raises(MessageRefused) as refused:
+            batch.joined([parcel(header=bad), parcel(header=bad)])
+        assert refused.value.reason == "schema"
+
+
+def test_what_their_headers_have_in_common_is_said_once() -> None:
+    first, second = TO_WORKER, TO_WORKER._replace(tickets="1:2", mode="amo", attempt=2)
+    sent = batch.joined([parcel(header=first), parcel(header=second)])
+    assert sent.envelope.header == Header(executor="ex", incarnation=1, boot="0" * 16)
+    said = [each["header"] for each in json.loads(sent.body)["messages"]]
+    assert said == [
+        {"tk": "1:1", "sb": 9, "mode": "alo"},
+        {"tk": "1:2", "sb": 9, "mode": "amo", "at": 2},
+    ]
+    assert [around.header for around, _ in read(sent, at_worker=True)] == [first, second]
+
+
+def test_who_says_something_else_of_itself_ends_the_batch_and_nobody_is_overtaken() -> None:
+    other = TO_WORKER._replace(keep=7)
+    mixed = [parcel("1"), parcel("2"), parcel("3", header=other), parcel("4")]
+    assert uuids(batch.gathered(mixed)) == [["1", "2"], ["3"], ["4"]]
 
 
 _LEAST = b'{"type":"X","header":{},"body":{}}'

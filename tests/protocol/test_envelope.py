@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import string
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ FULL = Header(
 ON_REQUEST = Header(
     executor="ex1", incarnation=1, boot=BOOT, tickets="1:1", start_by=60000, mode="alo"
 )
-ON_CANCEL = replace(ON_REQUEST, mode=None)
+ON_CANCEL = ON_REQUEST._replace(mode=None)
 ON_RECEIPT = Header(executor="ex1", incarnation=1, boot=BOOT)
 ON_RESPONSE = Header(boot=BOOT, clock=5, tickets="1:1")
 #: HELD, RELEASE and DROPPED: tickets are in their bodies.
@@ -82,7 +82,7 @@ def read(
 def text_of(header: Header, *, without: str = "") -> str:
     """The header's text, with one field unsaid."""
     unsaid: dict[str, Any] = {without: None} if without else {}
-    return replace(header, **unsaid).to_text()
+    return header._replace(**unsaid).to_text()
 
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
@@ -150,8 +150,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     *(
         ("incomplete", {"kind": kind, "at_worker": side, "header": text_of(header, without=name)})
         for (kind, side), header in NEEDED.items()
-        for name in (field.name for field in fields(header) if field.name != "version")
-        if getattr(header, name) is not None
+        for name in Header._fields
+        if name != "version" and getattr(header, name) is not None
     ),
     *(
         ("incomplete", {"kind": kind, "header": None, "at_worker": side})
@@ -277,7 +277,7 @@ def test_a_full_header_travels_under_its_short_names() -> None:
         "mode": "alo", "tl": 1500, "sl": 500, "end": "done",
     }  # fmt: skip
     assert parse_header(FULL.to_text()) == FULL
-    assert len(said) == len(fields(Header)), "a field of the header is not looked at here"
+    assert len(said) == len(Header._fields), "a field of the header is not looked at here"
 
 
 name = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
@@ -321,7 +321,7 @@ def test_a_header_comes_back_as_it_was(header: Header) -> None:
 def test_fields_of_a_later_version_are_ignored() -> None:
     """A rolling upgrade begins with the workers."""
     later = {**json.loads(FULL.to_text()), "v": 2, "grace": 60, "x": {"y": [1]}, "version": 9}
-    assert parse_header(json.dumps(later)) == replace(FULL, version=2)
+    assert parse_header(json.dumps(later)) == FULL._replace(version=2)
 
 
 def test_an_integer_may_be_written_with_a_point_and_is_one() -> None:
@@ -365,15 +365,14 @@ def test_a_header_that_is_nearly_one_is_read_or_refused(said: Any) -> None:
         assert refusal.reason in {"header", "schema"}
         return
     assert header is not None
-    for field in fields(header):
-        value = getattr(header, field.name)
+    for value in header:
         assert not isinstance(value, (float, bool))
         assert not isinstance(value, int) or value / 1000 >= 0
 
 
 def test_envelopes_and_headers_are_frozen() -> None:
     """They are handed from thread to thread."""
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         FULL.boot = None  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
         Envelope(NOTIFY).kind = REQUEST  # type: ignore[misc]

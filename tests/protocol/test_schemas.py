@@ -59,6 +59,11 @@ VALID: dict[str, list[Any]] = {
         | {"inbox": f"default.{BOOT}", "at": 2, "base": 1, "end": "done", "later": {}},
         {"v": 1, "keep": 0, "bt": 1, "replaces": BOOT, "tl": 1, "sl": 1500},
     ],
+    "header-own": [
+        {},
+        {"ck": 0, "tk": "3:17-20,25 4:2", "sb": 9, "at": 2, "base": 1, "mode": "amo"},
+        {"tl": 1, "sl": 1500, "end": "limit", "later": []},
+    ],
     "release": [
         {"items": [{"tickets": "3:17-20,25 4:2", "reason": "full"}]},
         {"items": [{"tickets": "1:1", "reason": reason} for reason in ("late", "drain")]},

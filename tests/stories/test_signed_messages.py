@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,10 +100,10 @@ def test_a_call_travels_signed_and_a_stranger_s_messages_do_nothing(
     )
     told = Header(boot=worker.boot, clock=2**40, tickets="1:2")
     forged = [
-        Parcel(inbox, Envelope(REQUEST, "x", "u", replace(asked, mode="alo")), b"{}"),
+        Parcel(inbox, Envelope(REQUEST, "x", "u", asked._replace(mode="alo")), b"{}"),
         Parcel(
             inbox,
-            Envelope(REQUEST, executor._engine.id, "u", replace(asked, mode="alo", tickets="1:99")),
+            Envelope(REQUEST, executor._engine.id, "u", asked._replace(mode="alo", tickets="1:99")),
             messages.encode(Request(ADD, arguments={"x": 1, "y": 2})),
         ),
         Parcel(

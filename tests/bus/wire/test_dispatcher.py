@@ -356,7 +356,8 @@ ON_REQUEST = Header(
 
 def batch_of(*parts: object, **changes: Any) -> Delivery:
     """A batch of these, as a worker is sent it."""
-    about = {"type": "BATCH", "correlation_id": None, "headers": {HEADER: '{"v":1}'}} | changes
+    shared = Header(executor="ex1", incarnation=1, boot="0" * 16).to_text()
+    about = {"type": "BATCH", "correlation_id": None, "headers": {HEADER: shared}} | changes
     return delivery(json.dumps({"messages": parts}).encode(), **about)
 
 
@@ -364,7 +365,7 @@ def part(uuid: str | None = "c-1", **changes: object) -> dict[str, object]:
     """A good request in a batch, but for what is said otherwise."""
     said = {
         "type": "REQUEST",
-        "header": json.loads(ON_REQUEST),
+        "header": {"tk": "1:1", "sb": 60000, "mode": "alo"},
         "body": json.loads(REQUEST),
     }
     return said | ({} if uuid is None else {"correlation_id": uuid}) | changes
@@ -385,10 +386,10 @@ def test_a_batch_is_all_that_is_in_it_each_as_if_it_had_come_alone() -> None:
         ("wrong_side", part(type="HELD", body={})),
         ("no_correlation_id", part(None)),
         ("property", part("c" * 300)),
-        ("schema", part(header={})),
         ("schema", part(header=7)),
         ("schema", part(header=None)),
-        ("incomplete", part(header={"v": 1})),
+        ("schema", part(header={"tk": 1})),
+        ("incomplete", part(header={})),
         ("schema", part(body={})),
         ("schema", part(body=None)),
     ],
@@ -402,6 +403,13 @@ def test_what_is_refused_in_a_batch_costs_only_itself(reason: str, bad: dict[str
     assert second.reason == reason
     assert second.reply_to == "peer"
     assert dispatcher.refusals == {reason: 1}
+
+
+def test_what_a_message_of_a_batch_says_of_what_is_the_batchs_is_not_looked_at() -> None:
+    """Another's name, or what a later version may say there."""
+    own = {"tk": "1:1", "sb": 60000, "mode": "alo", "ex": "another", "b": 7, "later": []}
+    dispatcher = Dispatcher(at_worker=True)
+    assert dispatcher.sort([batch_of(part(header=own))]) == dispatcher.sort([batch_of(part())])
 
 
 def test_a_batch_without_our_header_is_refused() -> None:

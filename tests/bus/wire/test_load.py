@@ -69,6 +69,6 @@ def test_one_that_is_named_comes_apart_wherever_it_is() -> None:
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_one_that_cannot_be_written_keeps_none_of_the_others_from_it(bad: int) -> None:
     """The publish of it alone says what is wrong with it."""
-    unwritable = Header(boot="no boot")
+    unwritable = Header(tickets="no ticket")
     load = Load([parcel(n, header=unwritable if n == bad else None) for n in range(3)])
     assert kinds(load) == [REQUEST] * 3
