@@ -7,6 +7,7 @@ the directory decides. Keeper only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 
 from executor.book import Book
@@ -46,6 +47,8 @@ class Attendance:
         #: When anybody was last heard from.
         self._heard: float | None = None
         self._is_listening = True
+        #: Since when we hear, as far as is known.
+        self._hears_since = -math.inf
 
     def excuse(self, now: float) -> None:
         """We hear again: since anybody was last heard from, the silence was our own.
@@ -70,8 +73,13 @@ class Attendance:
     def listening(self, is_listening: bool, now: float) -> None:
         """Whether what is sent to us arrives. While it does not, nobody's silence is his own."""
         if is_listening and not self._is_listening:
+            self._hears_since = now
             self.excuse(now)
         self._is_listening = is_listening
+
+    def due(self, peer: Peer, since: float, now: float) -> float:
+        """When it has had a lease to say something, from ``since`` on, that we would have heard."""
+        return (max(since, self._hears_since) if self._is_listening else now) + peer.expiry
 
     def next_expiry(self) -> float | None:
         """When somebody will have been silent for too long; None as long as nobody can be."""

@@ -350,8 +350,8 @@ class Ledger:
         """No clock of ours proves anything of what is waited for: its worker has to say so.
 
         But one that knows no digests never will; nor one that is there in name alone, and has not
-        answered anything yet: it had a lease more for it. (What may start once at most stays there
-        all the same: there is no other proof.)
+        answered anything yet: it had a lease more for it, in which we would have heard it. (What
+        may start once at most stays there all the same: there is no other proof.)
         """
         if now < attempt.closes:  # at the same boot, something later was sent
             self._timers.set(attempt.closes, attempt.uuid, attempt.number)
@@ -360,14 +360,14 @@ class Ledger:
             self._withdrawals.settle(request, now)
         elif attempt is request.current and not attempt.is_running:
             if attempt.peer.understands(HELD):
-                until = attempt.closes + attempt.peer.expiry
+                until = self._attendance.due(attempt.peer, attempt.closes, now)
                 if attempt.peer.is_proven or request.order.mode == "amo":
                     return
                 if now < until:
                     self._timers.set(until, attempt.uuid, attempt.number)
                     return
             self.counts["start_by_passed"] += 1
-            attempt.peer.drop(attempt)
+            attempt.peer.doubt(attempt)  # its digest may yet say that it runs
             attempt.peer.has_failed = True
             attempt.give_up(boot_is_gone=True)
             self._rounds.is_over(attempt, "lost")

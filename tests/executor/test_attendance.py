@@ -131,6 +131,37 @@ def test_but_who_has_never_answered_anything_is_not_waited_for_without_end(mode:
     assert not found or found[0].event.attempt == 2
 
 
+def test_and_what_it_is_found_to_run_after_all_is_its_own_again() -> None:
+    """A walk found it: its digest was not asked about what had been given up there."""
+    ledger, newcomer, other = make(), Native("b"), Native("a")
+    first = sent(ledger, newcomer)
+    effects = []
+    for now in range(1, 100, 4):
+        effects += ledger.heard([newcomer.answer(now, TASK, credit=0)], now) + ledger.tick(now)
+    assert ledger.state_of("u1") == WAITING
+    effects += ledger.heard([newcomer.held(100, running=first)], 100.0)
+    effects += ledger.heard([other.answer(100, TASK)], 100.0)
+    assert dispatches(effects) == []
+    assert ledger.state_of("u1") == RUNNING
+    told = [line for line in lines(effects) if isinstance(line, (Over, Running))]
+    assert told == [Over("u1", 1, "lost"), Running("u1", 1)]
+
+
+def test_nor_does_that_time_run_out_while_nobody_can_be_heard() -> None:
+    """A walk found it: its digest was read after that of another, which had room."""
+    ledger, newcomer, other = make(), Native("b"), Native("a")
+    sent(ledger, newcomer)
+    ledger.listening(False, 0.1)
+    assert dispatches(until(ledger, 0.1, 300.0)) == []
+    ledger.listening(True, 300.0)
+    effects = ledger.consuming(300.0)
+    effects += ledger.heard([newcomer.answer(300, TASK, credit=0), other.answer(300, TASK)], 300.0)
+    assert dispatches(effects + until(ledger, 300.0, 300.0 + LEASE - 0.1)) == []
+    assert ledger.state_of("u1") == PENDING
+    ledger.heard([newcomer.answer(312, TASK, credit=0), other.answer(312, TASK)], 312.0)
+    assert [d.event.worker for d in dispatches(until(ledger, 312.0, 314.0))] == [other.name]
+
+
 def test_but_a_worker_that_knows_no_digests_will_never_say_so() -> None:
     ledger, old = make(), Native("a", caps=("release",))
     sent(ledger, old)
