@@ -49,6 +49,7 @@ class Peer:
     """One worker we have heard from."""
 
     __slots__ = (
+        "_ahead",
         "beat",
         "caps",
         "clocks",
@@ -118,8 +119,11 @@ class Peer:
         self.said = 0
         #: The same of the newest digest.
         self.told = 0
-        #: Latest (its clock − ours), in seconds, each with when it was taken.
-        self.clocks: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
+        #: Latest samples of its clock: (its clock − ours), in seconds, plus what a slow clock may
+        #: fall back in the time until then, so that an older one counts for less.
+        self.clocks: deque[float] = deque(maxlen=_SAMPLES)
+        #: The largest of them, which is off by least.
+        self._ahead = 0.0
 
     @property
     def is_native(self) -> bool:
@@ -207,8 +211,12 @@ class Peer:
         Each sample is late by the time its message travelled; the largest is off by least. But a
         slow clock has fallen back since: by as much as it may, an old sample counts for less.
         """
-        ahead = max(sample - (now - taken) * CLOCK_RATE_DRIFT for sample, taken in self.clocks)
-        return max(0, int((ahead + now + window) * 1000))
+        return max(0, int((self._ahead - now * CLOCK_RATE_DRIFT + now + window) * 1000))
+
+    def read_clock(self, clock: int, now: float) -> None:
+        """Its clock says that, in milliseconds; one more sample."""
+        self.clocks.append(clock / 1000 - now + now * CLOCK_RATE_DRIFT)
+        self._ahead = max(self.clocks)
 
     @property
     def expiry(self) -> float:
@@ -249,7 +257,8 @@ class _Best:
 
     def one(self) -> tuple[Peer, str] | None:
         """One of them, by chance."""
-        return random.choice(self._found) if self._found else None
+        found = self._found
+        return random.choice(found) if len(found) > 1 else found[0] if found else None
 
 
 class Directory:
@@ -296,7 +305,7 @@ class Directory:
         if clock > peer.latest:
             peer.speaks(now)
             peer.latest = clock
-            peer.clocks.append((clock / 1000 - now, now))
+            peer.read_clock(clock, now)
             if header.beat is not None:
                 peer.beat = min(header.beat / 1000, MAX_BEAT)
         if header.credit is not None and clock >= max(peer.said, peer.latest):
@@ -362,7 +371,7 @@ class Directory:
             peer.caps = frozenset(header.caps or ())
             peer.beat = min(header.beat / 1000, MAX_BEAT) if header.beat else BEAT
             if not peer.clocks:  # otherwise it was read when the message came in
-                peer.clocks.append((header.clock / 1000 - now, now))
+                peer.read_clock(header.clock, now)
         key = (peer.dialect, peer.key)
         was_known = key in self._peers
         offered = frozenset(tasks)

@@ -7,9 +7,10 @@ decided here: whether and when. Pure; the ledger asks for them, on the keeper's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
-from executor.directory import Peer
+from executor.directory import MAX_KNOWN, Peer
 from executor.request import Attempt, Request
 from protocol import envelope, messages
 from protocol.envelope import Envelope, Header
@@ -33,6 +34,8 @@ class Letters:
         self._executor = executor
         self._incarnation = incarnation
         self._keep = int(keep)
+        #: The address of an inbox, made once for all that goes there.
+        self._address = lru_cache(MAX_KNOWN)(self._make_address)
 
     def call(self) -> Parcel:
         """The question to all native workers who is there: answered with what they hold, too."""
@@ -101,8 +104,10 @@ class Letters:
 
     def _inbox(self, peer: Peer, topic: str = "") -> Address:
         """Of one that was never asked there, only its key and one of its topics are known."""
-        key = peer.inbox or inbox_key(topic, peer.key)
-        return self._names["native"].to_inbox(key, takes_batches=peer.takes_batches)
+        return self._address(peer.inbox or inbox_key(topic, peer.key), peer.takes_batches)
+
+    def _make_address(self, key: str, takes_batches: bool) -> Address:
+        return self._names["native"].to_inbox(key, takes_batches=takes_batches)
 
 
 def _named(tickets: Sequence[Ticket]) -> str:

@@ -136,10 +136,8 @@ class Turn:
             effect = todo.popleft()
             if self._ended and _uuid_of(effect) in self._ended:
                 continue  # decided before the ledger knew that it had ended
-            if isinstance(effect, Publish):
-                self.parcels.append(effect.parcel)
-            elif isinstance(effect, Record):
-                self.lines.append(effect.event)
+            if isinstance(effect, Resolve):
+                self._resolve(effect)
             elif isinstance(effect, Dispatch):
                 if effect.attempt == 1 and self._is_cancelled(effect.uuid):
                     todo.extend(ledger.withdrawn(effect.uuid, now))
@@ -147,14 +145,16 @@ class Turn:
                 else:
                     self.lines.append(effect.event)
                     self.parcels.append(effect.parcel)
-            elif isinstance(effect, Rest):
-                self._rests.add(effect.uuid)
+            elif isinstance(effect, Record):
+                self.lines.append(effect.event)
             elif isinstance(effect, Begin):
                 self._rests.discard(effect.uuid)
                 if not self._begins(effect.uuid):
                     todo.extend(ledger.cancelled(effect.uuid, False, now))
-            elif isinstance(effect, Resolve):
-                self._resolve(effect)
+            elif isinstance(effect, Publish):
+                self.parcels.append(effect.parcel)
+            elif isinstance(effect, Rest):
+                self._rests.add(effect.uuid)
             elif isinstance(effect, Tell):
                 self.news.append(effect)
                 if (said := effect.progress) is not None:

@@ -41,6 +41,8 @@ def gathered(parcels: Iterable[Parcel], most_bytes: int = MOST_BYTES) -> list[li
     """
     groups: list[list[Parcel]] = []
     growing: dict[tuple[object, str | None], _Growing] = {}
+    last: tuple[object, str | None] = None, None
+    group: _Growing | None = None
     for parcel in parcels:
         address, around, size = parcel.address, parcel.envelope, len(parcel.body)
         header = around.header
@@ -48,7 +50,8 @@ def gathered(parcels: Iterable[Parcel], most_bytes: int = MOST_BYTES) -> list[li
             groups.append([parcel])
             continue
         reader = address, around.reply_to
-        group = growing.get(reader)
+        if reader != last:
+            last, group = reader, growing.get(reader)
         if group is None or not group.takes(header, size, most_bytes):
             group = growing[reader] = _Growing(header)
             groups.append(group.parcels)

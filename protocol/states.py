@@ -80,20 +80,16 @@ _EVENTS: Final = {state: _event(state) for state in STATES}
 class Progress:
     """How far one attempt has come: a private copy of the automaton. Owner's thread only."""
 
-    __slots__ = ("_machine",)
+    __slots__ = ("_machine", "state")
 
     def __init__(self) -> None:
         self._machine = PROTOTYPE.copy(shallow=True)
         self._machine.initialize()
+        #: One of :data:`STATES`: the machine's, which takes three calls to ask.
+        self.state: str = WAITING
 
     def __repr__(self) -> str:
         return f"<Progress {self.state}>"
-
-    @property
-    def state(self) -> str:
-        """One of :data:`STATES`."""
-        state: str = self._machine.current_state
-        return state
 
     @property
     def is_terminal(self) -> bool:
@@ -112,4 +108,5 @@ class Progress:
             self._machine.process_event(_EVENTS[state])
         except (KeyError, automaton_errors.NotFound, automaton_errors.InvalidState) as refusal:
             raise IllegalTransition(self.state, state) from refusal
+        self.state = state
         return True

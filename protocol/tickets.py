@@ -42,6 +42,9 @@ def parse(text: str) -> list[Ticket]:
     lets through and makes no sense all the same: number 0, more than :data:`MAX_DIGITS`, a range
     that runs backwards, or more than :data:`MAX_NAMED` tickets.
     """
+    before, _, listed = text.partition(":")
+    if listed.isdigit():  # nearly always it names but one
+        return [Ticket(_number(before), _number(listed))]
     found: list[Ticket] = []
     for group in text.split(" "):
         before, _, listed = group.partition(":")

