@@ -145,16 +145,26 @@ class Answers:
             attempt.fence()
             book.counts["fenced"] += 1
             self._withdrawals.settle(request, now)
-        elif not attempt.end(said.state):
+        elif attempt.has_ended:
             book.counts["double"] += 1
-        elif attempt is not request.newest and self._is_run_again(request, word, data):
-            self._rounds.superseded(request, attempt, word, now, data)
         else:
-            if attempt is not request.newest or attempt.given_up:
-                book.counts["late_but_first"] += 1
-            self._rounds.next_after_run(request, attempt, word, now, data)
+            if header is not None and header.end is not None and attempt.run():
+                self._rounds.runs(attempt)  # its RUNNING was lost, or not worth a message
+            attempt.end(said.state)
+            self._counts(request, attempt, word, data, now)
         if request.order.uuid in book.requests:
             self._receipt(header, tickets, now)
+
+    def _counts(
+        self, request: Request, attempt: Attempt, word: Word, data: Mapping[str, Json], now: float
+    ) -> None:
+        """An end of the present round, the first of this attempt."""
+        if attempt is not request.newest and self._is_run_again(request, word, data):
+            self._rounds.superseded(request, attempt, word, now, data)
+            return
+        if attempt is not request.newest or attempt.given_up:
+            self._book.counts["late_but_first"] += 1
+        self._rounds.next_after_run(request, attempt, word, now, data)
 
     def _is_run_again(self, request: Request, word: Word, said: Mapping[str, Json]) -> bool:
         """Whether this end is none: what was sent since is the next run, and stands."""

@@ -80,7 +80,7 @@ def test_a_result_implies_that_it_ran_whatever_comes_after_it() -> None:
     dispatch = sent(ledger, worker)
     effects = ledger.heard([worker.success(dispatch, 0.2), worker.running(dispatch, 0.2)], 0.2)
     assert outcomes(effects) == {"u1": Value("done")}
-    assert lines(effects) == []  # its ENDED line says it all
+    assert lines(effects) == [Running("u1", 1)]
 
 
 def test_a_failure_names_its_worker() -> None:
@@ -131,6 +131,23 @@ def test_an_answer_to_nothing_is_counted() -> None:
     stray = worker.success(Dispatch("u9", 1, dispatch.parcel, dispatch.event), 0.1)
     assert ledger.heard([stray], 0.1) == []
     assert ledger.counts == {"late_or_unknown": 1, "receipt_not_due": 1}
+
+
+def test_an_end_of_a_run_says_that_it_ran_if_nothing_else_has() -> None:
+    """Its RUNNING may be lost, and a worker leaves it out of what leaves together with the end."""
+    ledger, worker = make(), Native("a")
+    dispatch = sent(ledger, worker)
+    effects = ledger.heard([worker.success(dispatch, 0.1)], 0.1)
+    assert lines(effects) == [Running("u1", 1)]
+    assert outcomes(effects) == {"u1": Value("done")}
+    assert lines(ledger.heard([worker.success(dispatch, 0.2)], 0.2)) == []
+
+
+def test_an_end_of_what_could_not_be_run_does_not_say_that_it_ran() -> None:
+    ledger, worker = make(), Native("a")
+    dispatch = sent(ledger, worker)
+    refusal = worker.says(dispatch, Response.failure(FAILED), 0.1)
+    assert lines(ledger.heard([refusal], 0.1)) == []
 
 
 def test_a_success_without_a_result_ends_it_as_a_failure_that_says_so() -> None:

@@ -66,7 +66,7 @@ def test_the_next_wait_is_longer_and_the_last_failure_is_the_end() -> None:
     ledger, worker, _, _ = failed()
     second = again(ledger, worker, 9.0)
     effects = ledger.heard([worker.failure(second, 10.0)], 10.0)
-    assert lines(effects) == [Round("u1", 3, 0, 2, "failure", 2, TOLD, 16.0)]
+    assert lines(effects)[1:] == [Round("u1", 3, 0, 2, "failure", 2, TOLD, 16.0)]
     third = again(ledger, worker, 26.0)
     assert outcomes(ledger.heard([worker.failure(third, 27.0)], 27.0)) == {
         "u1": Failed(FAILED, worker.name)
@@ -197,7 +197,7 @@ def test_a_crash_after_a_retry_counts_as_a_crash_and_keeps_the_retries() -> None
     ledger, worker, _, _ = failed()
     second = again(ledger, worker, 9.0)
     effects = ledger.heard([worker.failure(second, 10.0, "crash")], 10.0)
-    assert lines(effects)[0] == Round("u1", 3, 1, 1, "crash", 2, TOLD)
+    assert lines(effects)[1] == Round("u1", 3, 1, 1, "crash", 2, TOLD)
     (third,) = dispatches(effects)
     for crashes in range(2, MAX_CRASHES):
         effects = ledger.heard([worker.failure(third, 10.0 + crashes, "crash")], 10.0 + crashes)
