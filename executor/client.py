@@ -15,14 +15,13 @@ import concurrent.futures
 import logging
 import os
 import sys
-import uuid as uuids
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from bus.news import Bus
-from executor import naming
+from executor import naming, uuids
 from executor.engine import Engine
 from executor.future import Future
 from executor.options import Options, lay_over, order_of
@@ -241,7 +240,7 @@ class Executor(concurrent.futures.Executor):
             check(value, what)
         options = self._options
         engine = self._engine
-        uuid = str(uuids.uuid4())
+        uuid = uuids.fresh()
         future: Future[Any] = Future(uuid, request.task, engine)
         order = order_of(
             uuid,

@@ -33,6 +33,10 @@ class Callee:
     spec: str
     #: None where the worker alone can tell: builtins without one, and task classes.
     signature: inspect.Signature | None
+    #: The names of its parameters, and how many of them have no default, if each may be given by
+    #: position or by name: as of most functions.
+    names: tuple[str, ...] | None = None
+    needed: int = 0
 
 
 def unfold(
@@ -73,7 +77,12 @@ def _describe(function: Callable[..., Any]) -> Callee:
         signature = None if is_task_class else inspect.signature(function)
     except (TypeError, ValueError):
         signature = None
-    return Callee(name, options_of(function), f"{module}:{path}", signature)
+    options, spec = options_of(function), f"{module}:{path}"
+    parameters = signature.parameters.values() if signature else ()
+    if signature is None or any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in parameters):
+        return Callee(name, options, spec, signature)
+    needed = sum(p.default is p.empty for p in parameters)
+    return Callee(name, options, spec, signature, tuple(signature.parameters), needed)
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_describe)
@@ -89,6 +98,9 @@ def bind(
     """
     if callee.signature is None:
         return args, kwargs
+    names = callee.names
+    if names is not None and not kwargs and callee.needed <= len(args) <= len(names):
+        return (), dict(zip(names, args, strict=False))  # what binding would come to
     try:
         bound = callee.signature.bind(*args, **kwargs)
     except TypeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -168,3 +169,21 @@ def test_a_partial_is_the_call_it_stands_for() -> None:
 
 def test_a_class_of_the_standard_library_is_a_function_like_any_other() -> None:
     assert naming.describe(OrderedDict).name == "collections.OrderedDict"
+
+
+@pytest.mark.parametrize("function", [plain, only_by_position, many, named])
+def test_arguments_by_position_are_bound_as_the_signature_binds_them(function: Any) -> None:
+    """Of most functions they are paired with their names without asking it."""
+    callee = naming._describe(function)
+    assert callee.signature is not None
+    slow = dataclasses.replace(callee, names=None)
+    for count in range(4):
+        args = tuple(range(count))
+        try:
+            expected: object = naming.bind(slow, args, {})
+        except SignatureMismatch as error:
+            with pytest.raises(SignatureMismatch) as found:
+                naming.bind(callee, args, {})
+            assert str(found.value) == str(error)
+        else:
+            assert naming.bind(callee, args, {}) == expected
