@@ -13,5 +13,5 @@ what is hopeless), ``runner`` (play by play), ``servers`` (the brokers), ``play`
 imports none of them), ``apps/`` (the same in the peer's own words; imports it), ``client`` (what a
 play asks of it), ``tasks`` (what is run), ``ground`` (what a play stands on), ``process`` (CPU and
 memory, from ``/proc``), ``machine``, ``sizes``, ``result`` (the files), ``statistics``, ``line``,
-``report/``.
+``report/``. Apart from all these, and in the ordinary tests: ``calls/``.
 """

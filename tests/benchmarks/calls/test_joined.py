@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from benchmarks.calls.joined import Joined
+
+
+def test_it_counts_the_same_to_a_call_each_time() -> None:
+    first, second = Joined(7).count(3), Joined(7).count(3)
+    assert {side: calls.places for side, calls in first.items()} == {
+        side: calls.places for side, calls in second.items()
+    }
+
+
+def test_each_side_is_counted_by_itself() -> None:
+    found = Joined(1).count(3)
+    rooms = {side: set(calls.rooms()) for side, calls in found.items()}
+    assert {"executor.ledger", "executor.directory", "bus.wire.dispatcher"} <= rooms["submitter"]
+    assert {"worker.shift", "worker.runner", "bus.wire.dispatcher"} <= rooms["worker"]
+    assert not any(room.startswith("worker") for room in rooms["submitter"])
+    assert not any(room.startswith("executor") for room in rooms["worker"])
+
+
+def test_a_request_among_many_costs_less_than_one_alone() -> None:
+    alone, many = Joined(1).count(5), Joined(100).count(1)
+    for side in ("submitter", "worker"):
+        assert many[side].total < alone[side].total
