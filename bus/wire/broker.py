@@ -365,8 +365,14 @@ class Broker:
     def _take(self, connection: kombu.Connection, timeout: float) -> None:
         try:
             connection.drain_events(timeout=timeout)
-            # On Redis one call brings all that one round trip does.
-            while self.url.kind != "redis" and self._has_room():
+            if self.url.kind == "redis":  # one call brings all that one round trip does
+                return
+            if self.url.kind == "amqp":  # and here all that was read with the first
+                transport = connection.transport
+                while transport.has_more and self._has_room():
+                    connection.drain_events(timeout=_NO_WAIT)
+                return
+            while self._has_room():
                 connection.drain_events(timeout=_NO_WAIT)
         except TimeoutError:
             pass

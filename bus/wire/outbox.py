@@ -7,17 +7,23 @@ requests, results, receipts and cancels are all repeated end to end until they a
 taskflow's peers is said once, and is never dropped: there only memory is the bound, and the credit
 that the other side of it gives.
 
+RUNNING, to our own peers, waits for a moment: most tasks are over before it has passed, and then
+both go as one. Whatever else is put ends that wait.
+
 Any thread puts; one thread takes.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from protocol import messages
 from protocol.envelope import HELD, NOTIFY
+from protocol.messages import Response
 from protocol.parcel import Parcel
 
 MOST_MESSAGES: Final = 100_000
@@ -25,6 +31,9 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 MOST_BYTES_AT_ONCE: Final = 4 * 1024 * 1024  # in one list, if it is not a single message
 _BESIDE_BODY: Final = 500  # bytes that a message takes here beside its body, about
 _BEATS: Final = frozenset({NOTIFY, HELD})
+#: Seconds that RUNNING waits for its end; it is told for people to see, and nothing else waits.
+LINGER: Final = 0.01
+_RUNNING: Final = messages.encode(Response.running())
 
 #: A message, or somebody who waits until all before it has left.
 Item = Parcel | threading.Event
@@ -42,6 +51,8 @@ class Outbox:
         self._changed = threading.Condition(threading.RLock())
         self._items: deque[Item] = deque()
         self._bytes = 0
+        # Whether something is there that does not wait for company.
+        self._is_urgent = False
         # How many there must be before giving way is tried again: it walks over all of them.
         self._next_messages, self._next_bytes = most + 1, most_bytes + 1
 
@@ -53,6 +64,7 @@ class Outbox:
         items = list(items)
         with self._changed:
             self._items.extend(items)
+            self._is_urgent = self._is_urgent or not all(map(_lingers, items))
             self._bytes += sum(map(_size, items))
             is_full = len(self._items) >= self._next_messages or self._bytes >= self._next_bytes
             gone = self._give_way() if is_full else 0
@@ -60,10 +72,15 @@ class Outbox:
         return gone
 
     def take(self, timeout: float, most: int) -> list[Item]:
-        """All that is there, at most ``most``, waiting up to ``timeout`` seconds for the first."""
+        """All that is there, at most ``most``, waiting up to ``timeout`` seconds for the first.
+
+        And up to ``LINGER`` more if all of it may wait for company.
+        """
         with self._changed:
             if not self._items:
                 self._changed.wait(timeout)
+            if self._items and not self._is_urgent:
+                self._linger()
             taken: list[Item] = []
             size = 0
             while self._items and len(taken) < most:
@@ -73,8 +90,15 @@ class Outbox:
                 item = self._items.popleft()
                 self._bytes -= _size(item)
                 taken.append(item)
+            self._is_urgent = bool(self._items)  # what is left has waited for this
             self._look_again_later()
             return taken
+
+    def _linger(self) -> None:
+        """Until something urgent is there, or the moment has passed."""
+        until = time.monotonic() + LINGER
+        while not self._is_urgent and (left := until - time.monotonic()) > 0:
+            self._changed.wait(left)
 
     def _give_way(self) -> int:
         """Make room for a tenth of the bound, as far as there is what may go; how many went."""
@@ -108,6 +132,10 @@ class Outbox:
 
 def _size(item: Item) -> int:
     return _BESIDE_BODY + len(item.body) if isinstance(item, Parcel) else 0
+
+
+def _lingers(item: Item) -> bool:
+    return isinstance(item, Parcel) and item.body == _RUNNING and _is_native(item)
 
 
 def _is_native(item: Item) -> bool:

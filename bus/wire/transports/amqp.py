@@ -1,4 +1,4 @@
-"""kombu's AMQP transport, cured of four things, and over TLS as ``bus.wire.tls`` has it.
+"""kombu's AMQP transport, cured of five things, and over TLS as ``bus.wire.tls`` has it.
 
 A message that cannot be read comes in all the same. AMQP's short strings are UTF-8 by agreement
 only, and RabbitMQ passes on whatever bytes a sender put there. py-amqp raises out of the connection
@@ -12,6 +12,8 @@ dispatcher to refuse. py-amqp kept all of it until the last piece was there.
 
 An answer is not waited for without end. py-amqp waits for one as long as frames come, heartbeats
 included, and a broker that is short of memory sends these and no answers.
+
+What has come is read at once (``amqp_frames``), and a message is no nine calls of the system's.
 
 Another thread may cut the line: whoever is in a call of this connection returns from it.
 """
@@ -28,11 +30,11 @@ from typing import Any, Final
 import kombu
 from amqp import spec
 from amqp.method_framing import frame_handler
-from amqp.transport import SSLTransport
 from kombu.transport import pyamqp
 
 from bus.wire import deadlines, tls
 from bus.wire.tls import Tls
+from bus.wire.transports.amqp_frames import EncryptedLine, PlainLine
 from protocol.size import MAX_BODY
 
 _METHOD: Final = 1  # frame types (AMQP 0-9-1, 4.2.3)
@@ -129,7 +131,7 @@ class Channel(pyamqp.Channel):
             queue.declare(nowait=True)
 
 
-class _Encrypted(SSLTransport):
+class _Encrypted(EncryptedLine):
     """py-amqp's connection over TLS, which leaves the host's name unverified unless it is told."""
 
     def __init__(self, *args: Any, tls: Tls, **kwargs: Any) -> None:
@@ -164,16 +166,15 @@ class Connection(pyamqp.Connection):
 
     def Transport(self, host: str, connect_timeout: float, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - py-amqp calls it so
         """The line, encrypted or not."""
+        settings = {
+            "connect_timeout": connect_timeout,
+            "read_timeout": self.read_timeout,
+            "write_timeout": self.write_timeout,
+            "socket_settings": self.socket_settings,
+        }
         if self._tls is None:
-            return super().Transport(host, connect_timeout, *args, **kwargs)
-        return _Encrypted(
-            host,
-            connect_timeout=connect_timeout,
-            read_timeout=self.read_timeout,
-            write_timeout=self.write_timeout,
-            socket_settings=self.socket_settings,
-            tls=self._tls,
-        )
+            return PlainLine(host, **settings)
+        return _Encrypted(host, tls=self._tls, **settings)
 
     def _note_blocked(self, reason: str) -> None:
         self.is_blocked = True
@@ -207,12 +208,18 @@ class Connection(pyamqp.Connection):
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         """One frame, waiting ``timeout`` seconds for it; None is as long as the answer may take."""
+        if self._transport.has_frame():  # nothing is to be waited for
+            return self.on_inbound_frame(self._transport.read_frame())
         if self._until is not None:
             left = self._until - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the broker did not answer in time")
             timeout = left if timeout is None else min(timeout, left)
         return super().blocking_read(timeout)
+
+    def has_frame(self) -> bool:
+        """Whether something has been read already, and not been looked at."""
+        return bool(self._transport) and self._transport.has_frame()
 
     def abort(self) -> None:
         """Cut the line. Any thread."""
@@ -239,6 +246,11 @@ class Transport(pyamqp.Transport):
     def is_blocked(self) -> bool:
         """Whether the broker has said that it takes nothing at present."""
         return self.line is not None and self.line.is_blocked
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something has been read from the line already, and not been looked at."""
+        return self.line is not None and self.line.has_frame()
 
     def hurry(self) -> None:
         """From now on, wait for nothing longer than a moment in all."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from bus.wire import outbox
 from bus.wire.outbox import Outbox
+from protocol import messages
 from protocol.envelope import HELD, NOTIFY, RECEIPT, REQUEST, RESPONSE, Envelope, Header
+from protocol.messages import Response
 from protocol.parcel import Parcel
 from protocol.topology import Address
 
@@ -25,6 +28,11 @@ def native(kind: str, number: int = 0, size: int = 2) -> Parcel:
 def plain(kind: str, number: int = 0) -> Parcel:
     """The same to taskflow's."""
     return Parcel(TO, Envelope(kind, reply_to=str(number)), b"{}")
+
+
+def running(header: Header | None = NATIVE) -> Parcel:
+    """RUNNING."""
+    return Parcel(TO, Envelope(RESPONSE, header=header), messages.encode(Response.running()))
 
 
 def kinds(box: Outbox) -> list[str]:
@@ -63,6 +71,44 @@ def test_a_taker_that_waits_is_woken() -> None:
     box.put([parcel])
     taker.join(DEADLINE)
     assert taken == [parcel]
+
+
+def test_running_waits_for_a_moment_and_then_goes_alone() -> None:
+    box = Outbox()
+    box.put([running()])
+    began = time.monotonic()
+    assert box.take(DEADLINE, most=10) == [running()]
+    assert time.monotonic() - began >= outbox.LINGER
+
+
+@pytest.mark.parametrize(
+    "other",
+    [native(RESPONSE), native(REQUEST), plain(RESPONSE), running(header=None), threading.Event()],
+    ids=["an end", "a request", "to taskflow", "running, to taskflow", "who waits for a flush"],
+)
+def test_running_goes_with_whatever_comes_meanwhile(
+    other: outbox.Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LINGER", 10 * DEADLINE)
+    box = Outbox()
+    taken: list[outbox.Item] = []
+    taker = threading.Thread(target=lambda: taken.extend(box.take(DEADLINE, most=10)))
+    taker.start()
+    box.put([running()])
+    box.put([running()])
+    box.put([other])
+    taker.join(DEADLINE)
+    assert taken == [running(), running(), other]
+
+
+def test_running_that_waited_while_others_left_waits_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "LINGER", 10 * DEADLINE)
+    box = Outbox()
+    box.put([native(REQUEST), running()])
+    assert box.take(0.0, most=1) == [native(REQUEST)]
+    assert box.take(0.0, most=1) == [running()]
 
 
 def test_large_messages_are_taken_few_at_once_but_one_at_least(
