@@ -235,11 +235,11 @@ class Broker:
         again must be talking to peers that expect a message twice, as all of ours do.
         """
         ready = [(parcel, properties_of(parcel, self._guard)) for parcel in parcels]
-        if self.url.kind == "redis":
-            for parcel in parcels:
-                self._demand_room(parcel)
         try:
-            self._publish(ready)
+            if self.url.kind == "redis":
+                ready = self._push(ready)
+            if ready:
+                self._publish(ready)
         except BrokerError:
             raise
         except Exception as error:
@@ -247,9 +247,34 @@ class Broker:
                 raise Undeliverable(_words(error)) from error
             raise BrokerError(f"publishing to {self.url.shown}: {_words(error)}") from error
 
-    def _demand_room(self, parcel: Parcel) -> None:
+    def _push(
+        self, ready: Sequence[tuple[Parcel, dict[str, Any]]]
+    ) -> list[tuple[Parcel, dict[str, Any]]]:
+        """Redis: put into their lists what goes there by name; what of it has to be routed."""
+        channel = self._open_channel()
+        lists: dict[str, list[bytes]] = {}
+        lifetimes: dict[str, float] = {}
+        routed = []
+        for parcel, said in ready:
+            address = parcel.address
+            if address.exchange:
+                # kombu: base64, in a text of JSON
+                self._demand_room(parcel, len(parcel.body) * 4 // 3 + MAX_HEADER + _AROUND)
+                routed.append((parcel, said))
+                continue
+            written = channel.entry(parcel.body, said)
+            self._demand_room(parcel, len(written))
+            if address.declare is not None:
+                self.declare(address.declare)
+            lists.setdefault(address.routing_key, []).append(written)
+            if address.expires is not None:
+                lifetimes[address.routing_key] = address.expires
+        if lists:
+            channel.push(lists, lifetimes)
+        return routed
+
+    def _demand_room(self, parcel: Parcel, size: int) -> None:
         """Raise ``Undeliverable`` for what is longer than this Redis may be told to take."""
-        size = len(parcel.body) * 4 // 3 + MAX_HEADER + _AROUND  # kombu: base64, in a text of JSON
         if size > _SURELY_TAKEN and size > (longest := self._open_channel().longest):
             raise Undeliverable(
                 f"as it is sent it is {size:,} bytes, and proto-max-bulk-len is {longest:,.0f}",
@@ -283,14 +308,6 @@ class Broker:
         for parcel, _ in ready:
             if parcel.address.declare is not None:
                 self.declare(parcel.address.declare)
-        if self.url.kind == "redis":
-            self._channel.publish_with(
-                {
-                    parcel.address.routing_key: parcel.address.expires
-                    for parcel, _ in ready
-                    if parcel.address.expires is not None
-                }
-            )
         producer, confirms = self._producer, self._confirms
         already = confirms.sent if confirms is not None else 0
         says_so = self.url.kind in ("amqp", "local")
@@ -330,6 +347,8 @@ class Broker:
     def consume(self, queues: Sequence[topology.Queue]) -> None:
         """Declare these queues and have their messages delivered to this connection from now on."""
         self.declare(*queues)
+        if self.url.kind == "redis":
+            self._channel.ours = frozenset(each.name for each in queues if each.exchange is None)
         self._consumer = kombu.Consumer(
             self._open_channel(),
             queues=[self._entity(queue) for queue in queues],

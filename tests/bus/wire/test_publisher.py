@@ -317,7 +317,7 @@ def test_what_is_longer_than_this_redis_takes_is_dropped_before_it_cuts_the_line
     to = names.to_topic("t")
     fits, long = (
         Parcel(to, Envelope(NOTIFY, reply_to=asker), b" " * size)
-        for asker, size in (("fits", 780_000), ("long", 800_000))
+        for asker, size in (("fits", 1_047_000), ("long", 1_048_600))
     )
     sender.send([question(to, "before"), long, fits, question(to, "after")])
     assert sender.flush(DEADLINE)

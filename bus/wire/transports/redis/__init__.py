@@ -4,13 +4,16 @@
 takes some 80 µs of CPU to make one: almost half of what a submitter spends. A channel belongs to
 one thread, so it can keep the one it has. And kombu takes one message at a time, with three round
 trips: what waits behind it is taken by a script, a hundred at once, each with its note, and what
-was delivered together is acknowledged together.
+was delivered together is acknowledged together. What is for one of our own queues does not take
+kombu's way at all: it is put into its list as text, many with one command. Who always finds one
+message only looks for more now and then.
 
 *Nothing taken is dropped.* What has been popped from a list is noted in Redis before it is
 delivered, in a second step. Where Redis refuses that (it is out of memory, or a replica now, or the
 line breaks between the two), kombu dropped the message, and the next, and the next. Here it is
 delivered all the same: only a kill in that moment would cost it. What a closing consumer gives back
 keeps its order: kombu's, pushed back oldest first onto the end that is read, came out newest first.
+Of what is taken alone from a queue of our own the note is left out if it is acknowledged at once.
 
 *No call without an end.* Each answer is waited for ``SILENCE`` at most (the option
 ``socket_timeout``), each step of connecting ``CONNECT_TIMEOUT``; a list or a fan-out from which
@@ -24,9 +27,9 @@ command of a batch, and no round trip.
 *Nonsense* that somebody pushed into a list ends no connection: it is delivered as a message without
 a kind, for the dispatcher to refuse. It has left the list already.
 
-The rooms: ``lines`` (redis-py's connections), ``bulk`` (many taken at once), ``held`` (what is
-taken and not acknowledged), ``claims`` (names that one has for so many seconds), ``channel``,
-``transport``.
+The rooms: ``lines`` (redis-py's connections), ``plain`` (what is put into lists), ``bulk`` (many
+taken at once), ``held`` (what is taken and not acknowledged), ``claims`` (names that one has for so
+many seconds), ``channel``, ``transport``.
 """
 
 from __future__ import annotations

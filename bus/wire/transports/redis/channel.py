@@ -1,6 +1,7 @@
 """kombu's Channel for Redis: what is taken, published, bound, deleted and prolonged, and the end.
 
-Three connections: for commands, for what is taken from lists (BRPOP), for the fan-outs (SUBSCRIBE).
+Four connections, each made when it is used: for commands, for what is put into lists, for what is
+taken from lists (BRPOP), for the fan-outs (SUBSCRIBE).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, ResponseError
 
 from bus.wire import deadlines, tls
-from bus.wire.transports.redis import bulk, claims
+from bus.wire.transports.redis import bulk, claims, plain
 from bus.wire.transports.redis.bulk import Bulk
 from bus.wire.transports.redis.held import QoS
 from bus.wire.transports.redis.lines import bounded, has_something
@@ -41,6 +42,9 @@ _NONSENSE = (TypeError, ValueError, LookupError, AttributeError, RecursionError,
 
 #: Most messages of fan-outs that are read before it is looked whether there is something else.
 AT_ONCE = 100
+#: After so many looks for more in vain it is looked for at every so manieth message only.
+MOST_IN_VAIN = 3
+NOW_AND_THEN = 8
 
 
 class Channel(redis.Channel):
@@ -56,6 +60,10 @@ class Channel(redis.Channel):
     has_more = False
     #: Bytes of messages beyond which no more are taken in one round trip.
     most_bytes = 8 * 1024 * 1024
+    #: The lists that only our own peers use, which say again what was lost.
+    ours: frozenset[str] = frozenset()
+    #: How often in a row nothing more was in a list from which something had come.
+    _vain = 0
     #: Whether this Redis runs our scripts, as far as is known.
     _takes_in_bulk = True
     #: Whether somebody has cut the lines; there will be no others.
@@ -67,8 +75,6 @@ class Channel(redis.Channel):
         connection.newest = self  # it connects in here, and may be told to stop
         #: Every connection made for this channel.
         self._lines: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._lifetimes: Mapping[str, float] = {}  # of the lists that are published to next
-        self._prolonged: set[str] = set()  # those that have been told of it
         self._prolong_at = 0.0
         #: The socket on which messages are waited for, and its client's id in Redis.
         self._waits_at: tuple[Any, int] = (None, 0)
@@ -123,7 +129,11 @@ class Channel(redis.Channel):
 
     def keep_alive(self) -> None:
         """Have Redis say a word. Raises if it does not."""
-        self._commands.ping()
+        if "_writer" in self.__dict__:
+            self._writer.send_command("PING")
+            self._writer.read_response()
+        else:
+            self._commands.ping()
 
     @cached_property
     def longest(self) -> float:
@@ -175,8 +185,14 @@ class Channel(redis.Channel):
 
     def _note(self, reply: Any, **_: Any) -> Any:
         """redis-py's own callback for it, but that it is remembered where anything came from."""
-        self._more_in = bytes_to_str(reply[0]) if reply else None
-        return tuple(reply) if reply else None
+        self._more_in = self.qos.raw = None
+        if not reply:
+            return None
+        self._more_in = bytes_to_str(reply[0])
+        queue = self._more_in.rsplit(self.sep, 1)[0]
+        if queue in self.ours:
+            self.qos.raw = queue, reply[1]
+        return tuple(reply)
 
     def _brpop_read(self, **options: Any) -> Any:
         self._note(None)
@@ -185,6 +201,7 @@ class Channel(redis.Channel):
         except _NONSENSE as error:
             if self._more_in is None:  # then it is the connection's
                 raise
+            self.qos.raw = None
             return self._deliver_nonsense(error)
 
     @cached_property
@@ -195,9 +212,12 @@ class Channel(redis.Channel):
         """What else is in the list from which something came last; whether that was anything.
 
         After the one that came has been handed over, so that a message that is alone waits for no
-        second look.
+        second look. Where they are always alone, it is looked for more now and then only.
         """
         key, self._more_in = self._more_in, None
+        if self._vain >= MOST_IN_VAIN and self._vain % NOW_AND_THEN:
+            self._vain += key is not None
+            return False
         room = self.qos.can_consume_max_estimate()
         most = bulk.MOST if room is None else min(room, bulk.MOST)
         if key is None or not most or self._in_poll or not self._takes_in_bulk:
@@ -213,6 +233,7 @@ class Channel(redis.Channel):
             return False
         for tag, raw in found:
             self._deliver_noted(queue, tag, raw)
+        self._vain = 0 if found else self._vain + 1
         if found:
             self._more_in = key
         return bool(found)
@@ -249,6 +270,13 @@ class Channel(redis.Channel):
             return super()._receive_one(c)
         except _NONSENSE as error:
             return self._deliver_nonsense(error)
+
+    def give_back(self, queue: str, raw: bytes) -> None:
+        """Put this where it was taken from, as the next to be taken."""
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as commands:
+            commands.rpush(queue, raw)
+            commands.pexpire(queue, int(REPLY_EXPIRES * 1000))
+            commands.execute()
 
     def settle(self, messages: Sequence[Any]) -> None:
         """Acknowledge these, in one round trip."""
@@ -326,24 +354,17 @@ class Channel(redis.Channel):
         super().queue_delete(queue, if_unused, **kwargs)
         self._purge(queue)
 
-    def publish_with(self, lifetimes: Mapping[str, float]) -> None:
-        """Let what is published next into these lists live for so many seconds without a reader."""
-        self._lifetimes = lifetimes
-        self._prolonged.clear()
+    #: What stands in a list for a body and what is said beside it.
+    entry = staticmethod(plain.entry)
 
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        super()._put(queue, message, **kwargs)
-        seconds = self._lifetimes.get(queue)
-        if seconds is None or queue in self._prolonged:
-            return
-        # With the first of a batch. A list is made anew whenever it has been read empty, and who
-        # made it may be the last who ever comes by.
-        self._prolonged.add(queue)
-        batch = kwargs.get("_publish_batch")
-        if batch is not None:
-            batch.add("pexpire", queue, int(seconds * 1000))
-        else:  # the user's options forbid batches
-            self._commands.pexpire(queue, int(seconds * 1000))
+    @cached_property
+    def _writer(self) -> Any:
+        """The connection for what is pushed into lists."""
+        return self._commands.connection_pool.get_connection()
+
+    def push(self, lists: Mapping[str, Sequence[bytes]], lifetimes: Mapping[str, float]) -> None:
+        """Put these entries (``plain``) into these lists, which then live for so many seconds."""
+        plain.push(self._writer, self.global_keyprefix, lists, lifetimes)
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False

@@ -1,11 +1,14 @@
 """What a channel has taken from Redis and not acknowledged, and the notes of it over there.
 
 A note lets another consumer give back what a killed one held. It is a help and no condition: who
-cannot write one delivers all the same. Called by kombu, on the channel's thread.
+cannot write one delivers all the same. Of what was taken alone from a list that only our own peers
+use the note is written when its taker comes round again and has not acknowledged it
+(docs/decisions/015). Called by kombu, on the channel's thread.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +35,14 @@ class QoS(redis.QoS):
     #: Whether what is delivered now has its note already.
     _is_noted = False
 
+    #: What is delivered next, if its note can wait: the list it comes from, and all of it.
+    raw: tuple[str, bytes] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: What has no note yet, by delivery tag.
+        self._later: dict[str, tuple[str, bytes]] = {}
+
     @contextmanager
     def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Iterator[Any]:
         """The pipeline given, or one that is no transaction.
@@ -48,6 +59,13 @@ class QoS(redis.QoS):
         """Note that this was taken; if Redis will not have it, we have the message all the same."""
         if self._is_noted:
             virtual.QoS.append(self, message, delivery_tag)
+            return
+        raw, self.raw = self.raw, None
+        if raw is not None:
+            if not isinstance(delivery_tag, str):  # what Redis would have refused
+                raise TypeError(f"a delivery tag of type {type(delivery_tag).__name__}")
+            virtual.QoS.append(self, message, delivery_tag)
+            self._later[delivery_tag] = raw
             return
         try:
             super().append(message, delivery_tag)
@@ -66,10 +84,30 @@ class QoS(redis.QoS):
             self._is_noted = False
 
     def ack_all(self, delivery_tags: Sequence[str]) -> None:
-        """Acknowledge these, in one round trip."""
-        self.drop_notes(delivery_tags)
+        """Acknowledge these, in one round trip; in none if nothing was noted."""
+        noted = [tag for tag in delivery_tags if self._later.pop(tag, None) is None]
+        if noted:
+            self.drop_notes(noted)
         for tag in delivery_tags:
             virtual.QoS.ack(self, tag)
+
+    def note_now(self) -> None:
+        """Note what has not been acknowledged meanwhile."""
+        if not self._later:
+            return
+        now = time.time()
+        try:
+            with self.pipe_or_acquire() as pipe:
+                for tag, (queue, raw) in self._later.items():
+                    where = f',"",{json.dumps(queue)}]'.encode()  # as ``bulk`` does
+                    pipe.zadd(self.unacked_index_key, {tag: now})
+                    pipe.hset(self.unacked_key, tag, b"[" + raw + where)
+                pipe.execute()
+        except _NOT_NOW as error:
+            self.unnoted += len(self._later)
+            logger.debug("held without a note: %s: %s", type(error).__name__, error)
+        else:
+            self._later.clear()
 
     def drop_notes(self, delivery_tags: Sequence[str]) -> None:
         """Nobody is to be given these any more."""
@@ -80,6 +118,10 @@ class QoS(redis.QoS):
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Give this back; if it is nonsense that somebody took and could not drop, drop it."""
+        raw = self._later.pop(tag, None)
+        if raw is not None:
+            self.channel.give_back(*raw)
+            return
         try:
             super().restore_by_tag(tag, client, leftmost)
         except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -26,6 +26,8 @@ class Poller(redis.MultiChannelPoller):
         What is left of the fan-outs and what comes otherwise have every other turn, and so have
         more messages of one list and what else there is.
         """
+        for channel in self._channels:
+            channel.qos.note_now()
         took = [channel.take_more() for channel in self._channels] if not self._took_more else []
         self._took_more = any(took)
         if self._took_more:

@@ -490,6 +490,74 @@ def test_many_are_taken_in_one_round_trip_and_noted_and_settled_in_one(
     assert reader.drain(0.1) == []
 
 
+def test_of_what_is_acknowledged_at_once_nothing_is_noted_and_of_the_rest_at_the_next_look(
+    reader: Broker, names: Names, server: Any
+) -> None:
+    """One at a time, as in a quiet hour: the usual case costs Redis no word."""
+
+    def taken() -> Delivery:
+        assert reader.drain(0.001) == []  # waits for the next
+        filled(reader, names, 1)
+        (delivery,) = next_deliveries(reader, 1, settle=False)
+        return delivery
+
+    def is_noted(delivery: Delivery) -> bool:
+        return bool(server.hexists(UNACKED, delivery.message.delivery_tag))
+
+    for _ in range(10):
+        delivery = taken()
+        assert not is_noted(delivery)
+        reader.settle([delivery])
+    delivery = taken()
+    assert reader.drain(0.001) == []
+    assert is_noted(delivery)
+    reader.settle([delivery])
+    assert not is_noted(delivery)
+
+
+def test_what_has_no_note_yet_is_given_back_by_who_closes(
+    reader: Broker, names: Names, server: Any
+) -> None:
+    assert reader.drain(0.001) == []
+    (sent,) = filled(reader, names, 1)
+    (delivery,) = next_deliveries(reader, 1, settle=False)
+    assert not server.hexists(UNACKED, delivery.message.delivery_tag)
+    reader.close()
+    assert 0 < server.ttl(names.inbox("a").name) <= REPLY_EXPIRES
+    reader.open()
+    reader.consume([names.inbox("a")])
+    assert [d.properties["reply_to"] for d in next_deliveries(reader, 1)] == [sent]
+
+
+def test_what_is_taken_from_a_queue_of_taskflows_is_noted_at_once(
+    redis_url: str, exchange: str, server: Any
+) -> None:
+    """Their peers say nothing twice."""
+    topic = Names("taskflow", exchange)
+    reader = Broker(parse_url(redis_url))
+    reader.open()
+    reader.consume([topic.topic("x")])
+    assert reader.drain(0.001) == []
+    reader.publish([question(topic.to_topic("x"), "asker")])
+    (delivery,) = next_deliveries(reader, 1, settle=False)
+    assert server.hexists(UNACKED, delivery.message.delivery_tag)
+    reader.delete(topic.topic("x"))
+    reader.close()
+
+
+def test_what_waits_is_soon_taken_together_again_where_all_was_alone_for_long(
+    reader: Broker, names: Names
+) -> None:
+    """The look for more is left out now and then only."""
+    for _ in range(20):
+        filled(reader, names, 1)
+        next_deliveries(reader, 1)
+    sent = filled(reader, names, 300)
+    lists = drained(reader, 300)
+    assert askers_of(lists) == sent
+    assert len(lists) <= 25
+
+
 def test_what_was_taken_together_comes_back_in_its_order_when_its_taker_is_cut_off(
     reader: Broker, names: Names, redis_url: str
 ) -> None:
