@@ -29,8 +29,8 @@ class Deliverer:
     """``start`` begins, ``stop`` returns when what was handed over has been delivered."""
 
     def __init__(self, name: str) -> None:
-        #: What is to be called, each with how many events were told before it; None to end.
-        self._inbox: Mailbox[tuple[Call | None, int]] = Mailbox()
+        #: What is to be called, the last first, with how many events were told before; None to end.
+        self._inbox: Mailbox[tuple[list[Call] | None, int]] = Mailbox()
         #: Events not told yet, numbered. What is appended to a full deque pushes the oldest out.
         self._told: deque[tuple[int, Call]] = deque(maxlen=MAX_TOLD)
         #: How many events were handed over, and how many of them have been called.
@@ -49,9 +49,12 @@ class Deliverer:
         self.thread.start()
 
     def deliver(self, calls: list[Call]) -> None:
-        """Have these called, in order and after the events told before. Any thread, no waiting."""
-        told = self._number
-        self._inbox.put_all((call, told) for call in calls)
+        """Have these called, in order and after the events told before. Any thread, no waiting.
+
+        As one item, so that its thread is woken once for all of them.
+        """
+        if calls:
+            self._inbox.put((calls[::-1], self._number))
 
     def tell(self, call: Call) -> None:
         """Have this called unless too many like it wait. The keeper's thread; never blocks."""
@@ -69,7 +72,7 @@ class Deliverer:
         """One item for all events there are; rung twice at once does no harm."""
         if not self._is_rung:
             self._is_rung = True
-            self._inbox.put((self._rung, self._number))
+            self._inbox.put(([self._rung], self._number))
 
     def _rung(self) -> None:
         self._is_rung = False
@@ -80,14 +83,15 @@ class Deliverer:
         while all(map(self._make, self._inbox.take(None))):
             pass
 
-    def _make(self, item: tuple[Call | None, int]) -> bool:
+    def _make(self, item: tuple[list[Call] | None, int]) -> bool:
         """Whether to go on. A function of its own: nothing of a call is held while we wait."""
-        call, told = item
+        calls, told = item
         while self._tell_one(told):
             pass
-        if call is None:
+        if calls is None:
             return False
-        _safely(call)
+        while calls:
+            _safely(calls.pop())
         return True
 
     def _tell_one(self, told: int) -> bool:

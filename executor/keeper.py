@@ -277,11 +277,15 @@ class Keeper:
             self._publisher.send(turn.parcels)
         if self._herald.is_heard:
             self._herald.turned(turn.happened())
+        ends: list[Callable[[], None]] = []
         for news in turn.news:
             if isinstance(news, Tell):
+                self._deliverer.deliver(ends)  # what ended before that was said
+                ends = []
                 self._deliverer.tell(partial(self._tell, news))
             else:
-                self._deliverer.deliver([partial(self._end, *news)])
+                ends.append(partial(self._end, *news))
+        self._deliverer.deliver(ends)
         if turn.crowd is not None:
             self._on_crowd(turn.crowd)
         if turn.superseded is not None:
