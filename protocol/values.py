@@ -64,7 +64,14 @@ _DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
 _LISTS: Final = frozenset({list, tuple})
 _CONTAINERS: Final = _DICTS | _LISTS
 
-_Verdict = Literal["plain", "large", "refused"]
+#: ``small`` is ``plain``, and its text has less than :data:`SMALL` bytes.
+_Verdict = Literal["small", "plain", "large", "refused"]
+
+#: At most so many lists and dicts, each of at most ``MANY`` items and these of so many characters,
+#: twelve bytes each at worst.
+_FEW: Final = 64
+_LONG: Final = 1000
+SMALL: Final = (_FEW + 1) * MANY * 2 * (12 * _LONG + 4)
 
 
 def check(value: object, what: str, most: int | None = None) -> None:
@@ -93,7 +100,8 @@ def dumps(value: object, what: str = "value", most: int | None = None) -> str:
         _refuse(value, what)
     if most is None:
         return _text(value, what, verdict)
-    _demand_room(value, what, most)
+    if verdict != "small" or most < SMALL:
+        _demand_room(value, what, most)
     text = _text(value, what, verdict)
     if len(text) > most:
         raise ValueRefused(too_long(what, len(text)), what)
@@ -169,19 +177,25 @@ def _survey(value: Any) -> _Verdict:
     """
     leaves, dicts, containers = _LEAVES, _DICTS, _CONTAINERS
     lowest, highest = -_LARGE, _LARGE
-    verdict: _Verdict = "plain"
+    verdict: _Verdict = "small"
+    met = 0  # containers
     try:
         level: Iterable[Any] = (value,) if type(value) in containers else ((value,),)
         for _ in range(MAX_DEPTH):
             inner: dict[int, Any] = {}
+            before = met
             for container in level:
                 items = container
                 if type(container) in dicts:
                     for key in container:
                         if type(key) is not str and not _is_plain(type(key), str):
                             return "refused"
+                        if len(key) > _LONG and verdict == "small":
+                            verdict = "plain"
                     items = container.values()
                 if len(items) > MANY:
+                    if verdict == "small":
+                        verdict = "plain"
                     kinds = set(map(type, items))
                     if kinds <= leaves:
                         continue
@@ -191,6 +205,10 @@ def _survey(value: Any) -> _Verdict:
                         continue
                 for item in items:
                     kind = type(item)
+                    if kind is str:
+                        if len(item) > _LONG and verdict == "small":
+                            verdict = "plain"
+                        continue
                     if kind in leaves:
                         continue
                     if kind is int:
@@ -201,10 +219,16 @@ def _survey(value: Any) -> _Verdict:
                             return "refused"
                     elif kind in containers:
                         inner[id(item)] = item
+                        met += 1
                     elif _scalar_refusal(item) is not None:
                         return "refused"
+                    elif issubclass(kind, str):
+                        if verdict == "small":
+                            verdict = "plain"
                     elif issubclass(kind, int) and int.bit_length(item) > _LARGE_BITS:
                         verdict = "large"
+            if verdict == "small" and (met > _FEW or met - before > len(inner)):
+                verdict = "plain"  # also of what is met twice, which is written twice
             if not inner:
                 return verdict
             level = inner.values()
@@ -397,7 +421,7 @@ def _an(name: str) -> str:
 
 
 def _text(value: object, what: str, verdict: _Verdict) -> str:
-    if verdict == "plain":
+    if verdict in ("small", "plain"):
         try:
             return _ENCODER.encode(value)
         except (TypeError, ValueError, RuntimeError):

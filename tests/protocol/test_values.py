@@ -657,6 +657,34 @@ def test_what_is_certainly_too_long_is_refused_before_it_is_written(
         assert caught.value.path == "the result"
 
 
+_DOUBLED: Any = ["leaf"]
+for _ in range(40):
+    _DOUBLED = [_DOUBLED, _DOUBLED]
+_NESTED: Any = {"k" * values._LONG: ["\U0001f600" * values._LONG] * values.MANY}
+for _ in range(values._FEW):
+    _NESTED = [_NESTED, *["\U0001f600" * values._LONG] * (values.MANY - 1)]
+
+
+@given(PLAIN)
+def test_what_is_taken_to_be_small_is(value: Any) -> None:
+    """Only the text of what is not small is measured before it is written."""
+    if values._survey(value) == "small":
+        assert len(values.dumps(value)) < values.SMALL
+
+
+@pytest.mark.parametrize(
+    "value",
+    [_DOUBLED, _NESTED, ["x" * (values._LONG + 1)], {"x" * (values._LONG + 1): 1}, list(range(9))],
+)
+def test_what_may_be_long_is_not_taken_to_be_small(value: Any) -> None:
+    """A part that is met twice is written twice; forty such, one in the other, are a million
+    million.
+    """
+    assert values._survey(value) == "plain"
+    with pytest.raises(ValueRefused):
+        values.dumps(_DOUBLED, "value", values.SMALL)
+
+
 def test_what_turns_out_too_long_when_it_is_written_is_refused_too() -> None:
     assert values.dumps("é" * 10, "it", 62) == '"' + "\\u00e9" * 10 + '"'
     with pytest.raises(ValueRefused, match="it: 62 bytes as JSON"):
