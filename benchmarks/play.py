@@ -1,8 +1,9 @@
-"""One play, in a process of its own: ``python -m benchmarks.play FILE``; FILE says what.
+"""One sitting, in a process of its own: ``python -m benchmarks.play FILE``; FILE says what.
 
 This process is the submitter, the workers are its children. Nothing of the peer is imported before
-the measure asks for it: how long that takes is part of one of them. Every result is compared with
-what it should be, and every wait ends with the play's deadline.
+a measure asks for it: how long that takes is part of one of them. Every result is compared with
+what it should be, and every wait ends with the cell's deadline. When a cell has failed, those after
+it are not played: nobody knows what it has left behind.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks.cells import Cell
 from benchmarks.client import Client
 from benchmarks.ground import ROOT, Ground
 from benchmarks.measures import MEASURES
+from benchmarks.measures.not_reached import NotReached
 from benchmarks.peers import PEERS
 from benchmarks.process import Meter
 from benchmarks.result import Result
@@ -56,15 +58,22 @@ class Play:
     """What a measure has in its hands. ``with`` ends the workers and the client."""
 
     def __init__(self, cell: Cell, size: Size, ground: Ground) -> None:
-        self.cell = cell
         self.size = size
         self.ground = ground
+        #: Whether no cell is played after this one.
+        self.is_last = True
         self._peer = PEERS[cell.peer]
-        self._until = time.monotonic() + size.deadline
+        self.begin(cell)
         self._workers: list[subprocess.Popen[bytes]] = []
         self._inside: Any = None
         self._client: Client | None = None
         self._numbers = itertools.count()
+
+    def begin(self, cell: Cell, *, is_last: bool = True) -> None:
+        """Play this one, with whoever is there already."""
+        self.cell = cell
+        self.is_last = is_last
+        self._until = time.monotonic() + self.size.deadline
         self._task = "turn" if cell.payload_bytes else "bump"
 
     def __enter__(self) -> Play:
@@ -92,15 +101,26 @@ class Play:
 
     @property
     def left(self) -> float:
-        """Seconds to the deadline."""
+        """Seconds to the cell's deadline."""
         return max(0.0, self._until - time.monotonic())
 
+    def bring_up(self) -> None:
+        """Have as many workers as the cell wants, each of which has run something."""
+        self.start_workers()
+        if self._client is None:
+            self.connect()
+        self.wait_ready()
+
     def start_workers(self) -> None:
-        """As a user would; returns at once. On ``memory`` they are part of this process."""
+        """Those that are missing, as a user would; returns at once.
+
+        On ``memory`` they are part of this process.
+        """
         if self.ground.broker == "memory":
-            self._inside = self._app().serve(self.ground)
+            if self._inside is None:
+                self._inside = self._app().serve(self.ground)
             return
-        for number in range(self.cell.workers):
+        for number in range(len(self._workers), self.cell.workers):
             log = Path(self.ground.folder, f"worker-{number}.log")
             with log.open("wb") as output:
                 worker = subprocess.Popen(
@@ -186,30 +206,49 @@ def said_by_workers(folder: Path) -> str:
 
 
 def main(file: Path) -> int:
-    """Play; 0 if it went well. The file is replaced by what was told, with the result."""
+    """Play; 0 if it went well. The file is replaced by what was told, with the results so far."""
     told = json.loads(file.read_text())
-    cell, size = Cell(**told["cell"]), SIZES[told["size"]]
+    cells = [Cell(**cell) for cell in told["cells"]]
+    size = SIZES[told["size"]]
     ground = Ground(**{**told["ground"], "servers": tuple(told["ground"]["servers"])})
     os.environ.update(ground.to_environment())
     sys.path.insert(0, str(ROOT))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    faulthandler.dump_traceback_later(size.deadline + 2 * _END_TIMEOUT, exit=True)
-    result = Result(cell, told["round"], told["size"])
+    results: list[Result] = []
+    with Play(cells[0], size, ground) as play:
+        for number, cell in enumerate(cells):
+            faulthandler.dump_traceback_later(size.deadline + 2 * _END_TIMEOUT, exit=True)
+            result = Result(cell, told["round"], told["size"])
+            if results and not results[-1].is_good:
+                result.skipped = f"what was played before it went wrong: {results[-1].cell.name}"
+            else:
+                play.begin(cell, is_last=number == len(cells) - 1)
+                _measure(play, result)
+            results.append(result)
+            said = [dataclasses.asdict(result) for result in results]
+            file.write_text(json.dumps({"results": said}))
+        faulthandler.dump_traceback_later(3 * _END_TIMEOUT, exit=True)
+    return 1 if any(result.problem for result in results) else 0
+
+
+def _measure(play: Play, result: Result) -> None:
+    """Play its cell, and note what came of it."""
     began = time.monotonic()
     try:
-        with Play(cell, size, ground) as play:
-            result.figures = MEASURES[cell.measure].measure(play)
+        result.figures = MEASURES[result.cell.measure].measure(play)
+    except NotReached as error:
+        result.skipped = str(error)
     except TimeoutError as error:
         seconds = time.monotonic() - began
         result.problem = f"it had not ended after {seconds:.0f} s: {error}"
     except Exception as error:
         traceback.print_exc()
-        said = said_by_workers(Path(ground.folder)).strip().splitlines()
+        said = said_by_workers(Path(play.ground.folder)).strip().splitlines()
         result.problem = f"{type(error).__name__}: {error}" + (
             f"; the workers' last words: {said[-1]}" if said else ""
         )
-    file.write_text(json.dumps(dataclasses.asdict(result)))
-    return 1 if result.problem else 0
+    else:
+        result.figures["play_seconds"] = time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Plays, one after the other, each in a process of its own of which nothing is left.
+"""Sittings, one after the other, each in a process of its own of which nothing is left.
 
-A play that hangs, or whose process dies, becomes a result that says so.
+One that hangs, or whose process dies, becomes results that say so.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -14,13 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks import machine, schedule
-from benchmarks.cells import Cell
+from benchmarks.cells import Sitting
 from benchmarks.ground import Ground
 from benchmarks.peers import PEERS
 from benchmarks.result import Result
@@ -34,47 +34,52 @@ _SHOWN: Final = 1500  # characters of what a failed play said
 _OURS: Final = "TASKLINE_"
 
 
-def run(cells: Sequence[Cell], size: Size, rounds: int) -> Generator[Result, None, None]:
-    """The result of each play when it has ended; brokers live as long as this is asked."""
+def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Result, None, None]:
+    """The results of each sitting when it has ended; brokers live as long as this is asked."""
     played: list[Result] = []
     guard = Guard()
     with contextlib.ExitStack() as stack:
         stack.callback(guard.stop)
+        cells = [cell for sitting in sittings for cell in sitting.cells]
         servers = stack.enter_context(Servers(cells))
         brokers = servers.versions
-        for number, cell in schedule.rounds(cells, rounds):
+        for number, sitting in schedule.rounds(sittings, rounds):
             load = machine.load()
-            result = Result(cell, number, size.name)
-            result.skipped = schedule.hopeless(cell, played, size.deadline)
-            if not result.skipped:
-                _play(servers, guard, result, size)
-            packages = PEERS[cell.peer].packages
-            result.of = machine.circumstances(packages, brokers) | {"load": load}
-            played.append(result)
-            yield result
+            results = [Result(cell, number, size.name) for cell in sitting.cells]
+            for result in results:
+                result.skipped = schedule.hopeless(result.cell, played, size.fill)
+            if todo := [result for result in results if not result.skipped]:
+                _play(servers, guard, todo, size)
+            packages = PEERS[sitting.of.peer].packages
+            of = machine.circumstances(packages, brokers) | {"load": load}
+            for result in results:
+                result.of = of
+                played.append(result)
+                yield result
 
 
-def _play(servers: Servers, guard: Guard, result: Result, size: Size) -> None:
-    """Play it, and note in the result what came of it."""
+def _play(servers: Servers, guard: Guard, results: Sequence[Result], size: Size) -> None:
+    """Play these in one process, and note in each what came of it."""
     folder = Path(tempfile.mkdtemp(prefix="taskline-bench-"))
     try:
-        ground = servers.ground(result.cell, folder)
+        cells = [result.cell for result in results]
+        ground = servers.ground(cells, folder)
         file = folder / "play.json"
         told = {
-            "cell": dataclasses.asdict(result.cell),
-            "round": result.round,
+            "cells": [dataclasses.asdict(cell) for cell in cells],
+            "round": results[0].round,
             "size": size.name,
             "ground": dataclasses.asdict(ground),
         }
         file.write_text(json.dumps(told))
-        began = time.monotonic()
-        found = _run(file, guard, ground, size.deadline + _GRACE)
-        said = json.loads(file.read_text())
-        if "figures" in said:
-            result.figures, result.problem = said["figures"], said["problem"]
-            result.figures["play_seconds"] = time.monotonic() - began
-        else:
-            result.problem = found
+        found = _run(file, guard, ground, size.deadline * len(cells) + _GRACE)
+        said = json.loads(file.read_text()).get("results", [])
+        for result, came in itertools.zip_longest(results, said):
+            if came is not None:
+                result.figures = came["figures"]
+                result.problem, result.skipped = came["problem"], came["skipped"]
+            else:
+                result.problem = found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""In which order cells are played, and which are not because they could not end in time. Pure."""
+"""In which order sittings are played, and what is not because it could not end in time. Pure."""
 
 from __future__ import annotations
 
@@ -6,49 +6,53 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, Sitting
 from benchmarks.result import Result
 
 
-def rounds(cells: Sequence[Cell], count: int, seed: int = 0) -> Iterator[tuple[int, Cell]]:
-    """``(round, cell)``: all of them, as often as ``count``; rivals directly after each other.
+def rounds(sittings: Sequence[Sitting], count: int, seed: int = 0) -> Iterator[tuple[int, Sitting]]:
+    """``(round, sitting)``: all of them, as often as ``count``; rivals directly after each other.
 
-    What is compared is never more than a few plays apart, and none is always the first: in each
+    What is compared is never more than a few sittings apart, and none is always the first: in each
     round the rivals' order is another one. The same seed gives the same orders.
     """
     for number in range(1, count + 1):
         chance = random.Random(f"{seed} {number}")
-        for _, group in itertools.groupby(cells, key=lambda cell: cell.rivals):
+        for _, group in itertools.groupby(sittings, key=lambda sitting: sitting.rivals):
             rivals = list(group)
             chance.shuffle(rivals)
-            for cell in rivals:
-                yield number, cell
+            for sitting in rivals:
+                yield number, sitting
 
 
-def hopeless(cell: Cell, results: Iterable[Result], deadline: float) -> str:
-    """Why a burst cannot end within ``deadline`` seconds, by what smaller ones took.
+def hopeless(cell: Cell, results: Iterable[Result], fill: float) -> str:
+    """Why so many requests cannot be submitted within ``fill`` seconds, by what was seen before.
 
-    Empty if it can, or if nothing is known.
+    Empty if they can, or if nothing is known.
     """
-    if cell.measure != "burst":
+    if cell.measure != "backlog":
         return ""
-    smaller = [
+    known = [
         result
         for result in results
         if (result.cell.measure, result.cell.peer, result.cell.setting, result.cell.broker)
         == (cell.measure, cell.peer, cell.setting, cell.broker)
-        and result.cell.outstanding < cell.outstanding
+        and result.cell.outstanding <= cell.outstanding
     ]
+    for result in known:
+        if result.cell == cell and result.skipped:
+            return result.skipped
+    smaller = [result for result in known if result.cell.outstanding < cell.outstanding]
     if not smaller:
         return ""
     nearest = max(smaller, key=lambda result: (result.cell.outstanding, result.round))
     if not nearest.is_good:
         return f"{nearest.cell.outstanding:,} at once did not go well before"
-    rate = nearest.figures["per_second"]
+    rate = nearest.figures["submitted_per_second"]
     seconds = cell.outstanding / rate
-    if seconds < deadline:
+    if seconds < fill:
         return ""
     return (
-        f"at the {rate:,.0f} tasks/s of {nearest.cell.outstanding:,} at once it would take "
-        f"{seconds:,.0f} s, and a play has {deadline:g} s"
+        f"submitting them at the {rate:,.0f} a second of {nearest.cell.outstanding:,} would take "
+        f"{seconds:,.0f} s, and that may take {fill:g} s"
     )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from benchmarks.cells import Cell
 from benchmarks.ground import Ground
 from benchmarks.peers import PEERS
 from bus.wire.testing import PrivateRabbitMQ, PrivateRedis
 
+_HOSTS: Final = 8  # virtual hosts that are made at once
+
 
 class Servers:
-    """``with Servers(cells) as servers: servers.ground(cell, folder)``.
+    """``with Servers(cells) as servers: servers.ground(cells, folder)``.
 
-    Starts what these cells need. Each play has an empty Redis and a virtual host of RabbitMQ of its
-    own, so what one leaves behind is not in the way of the next.
+    Starts what these cells need. Each sitting has an empty Redis and a virtual host of RabbitMQ of
+    its own, so what one leaves behind is not in the way of the next.
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
@@ -28,7 +31,9 @@ class Servers:
         with_amqp = any(cell.broker == "amqp" for cell in cells)
         self._rabbitmq = PrivateRabbitMQ() if with_amqp else None
         self._numbers = itertools.count(1)
-        self._host = ""
+        #: Virtual hosts that were made last, and which of them nobody has used yet.
+        self._made: list[str] = []
+        self._hosts: list[str] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Servers:
@@ -55,8 +60,9 @@ class Servers:
             found["RabbitMQ"] = self._rabbitmq.control("version").strip()
         return found
 
-    def ground(self, cell: Cell, folder: Path) -> Ground:
-        """What a play of this cell stands on; empty. Ends whatever the play before it has left."""
+    def ground(self, cells: Sequence[Cell], folder: Path) -> Ground:
+        """What a sitting of these cells stands on; empty. Ends whatever was left before it."""
+        cell = cells[0]
         url = result_url = ""
         servers = []
         if _uses_redis(cell):
@@ -76,7 +82,7 @@ class Servers:
             peer=cell.peer,
             setting=cell.setting,
             broker=cell.broker,
-            workers=cell.workers,
+            workers=max(cell.workers for cell in cells),
             url=url,
             result_url=result_url,
             folder=str(folder),
@@ -84,20 +90,24 @@ class Servers:
         )
 
     def _fresh_host(self, rabbitmq: PrivateRabbitMQ) -> str:
-        """The URL of a new virtual host; the one before it is deleted, and all in it.
+        """The URL of a new virtual host.
 
-        In one call: rabbitmqctl takes a second to come up.
+        Several are made in one call, and those before them are deleted then, with all in them:
+        rabbitmqctl takes a second or two to come up, as long as all else of a short play.
         """
-        gone, self._host = self._host, f"play{next(self._numbers)}"
-        host = f'<<"{self._host}">>'
-        everything = '<<".*">>, <<".*">>, <<".*">>, <<"benchmarks">>'
-        words = f'rabbit_vhost:delete(<<"{gone}">>, <<"benchmarks">>), ' if gone else ""
-        words += (
-            f'rabbit_vhost:add({host}, <<"benchmarks">>), '
-            f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, {host}, {everything}).'
-        )
-        rabbitmq.control("eval", words)
-        return rabbitmq.url.rpartition("//")[0] + f"/{self._host}"
+        if not self._hosts:
+            gone, self._made = self._made, [f"play{next(self._numbers)}" for _ in range(_HOSTS)]
+            everything = '<<".*">>, <<".*">>, <<".*">>, <<"benchmarks">>'
+            words = [f'rabbit_vhost:delete(<<"{host}">>, <<"benchmarks">>)' for host in gone]
+            for host in self._made:
+                words.append(f'rabbit_vhost:add(<<"{host}">>, <<"benchmarks">>)')
+                words.append(
+                    "rabbit_auth_backend_internal:set_permissions("
+                    f'<<"guest">>, <<"{host}">>, {everything})'
+                )
+            rabbitmq.control("eval", ", ".join(words) + ".")
+            self._hosts = list(self._made)
+        return rabbitmq.url.rpartition("//")[0] + f"/{self._hosts.pop(0)}"
 
 
 def _uses_redis(cell: Cell) -> bool:

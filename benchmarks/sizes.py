@@ -12,23 +12,23 @@ class Size:
 
     name: str
     rounds: int
-    #: Of throughput and of repeated bursts.
+    #: Of throughput, whatever the number open.
     seconds: float
-    #: Before those begin.
+    #: Before that begins.
     warm_up: float
     #: Lone calls, and the seconds after which there are no more.
     calls: int
     call_seconds: float
-    #: Requests that are open when their memory is measured.
-    memory_requests: int
-    #: Seconds for a whole play; then it is ended, and says so.
+    #: Seconds in which all that is to be open must have been submitted.
+    fill: float
+    #: Seconds for a whole cell; then it is ended, and says so.
     deadline: float
 
 
 SIZES: Final = {
     size.name: size
     for size in (
-        Size("full", 5, 4.0, 1.5, 500, 10.0, 20_000, 150.0),
-        Size("quick", 1, 1.0, 0.5, 100, 1.5, 2_000, 40.0),
+        Size("full", 5, 1.5, 0.5, 400, 1.5, 30.0, 60.0),
+        Size("quick", 1, 1.0, 0.5, 100, 1.0, 10.0, 30.0),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.measures import burst, footprint, latency, start, throughput
+from benchmarks.measures import backlog, latency, start, throughput
 
 if TYPE_CHECKING:
     from benchmarks.play import Play
@@ -25,12 +25,13 @@ class Measure:
 MEASURES: Final = {
     "throughput": Measure(
         throughput.measure,
-        "A fixed number of requests is kept open: for each ten parts of them that has ended, as "
-        "much is submitted. Counted is what ended after the warming up.",
+        "A fixed number of requests is kept open: for each part of them that has ended, as much is "
+        "submitted. Counted is what ended after the warming up.",
     ),
-    "burst": Measure(
-        burst.measure,
-        "All are submitted, then all results are gathered; small bursts are repeated.",
+    "backlog": Measure(
+        backlog.measure,
+        "The same with many open. They are submitted while no worker is there: what the resident "
+        "memory of the submitter and of the broker grows by is noted. Then the worker comes.",
     ),
     "latency": Measure(
         latency.measure,
@@ -40,10 +41,5 @@ MEASURES: Final = {
         start.measure,
         "From the moment the worker's process is started until the first result is there; the "
         "submitter begins to import its library at the same moment.",
-    ),
-    "footprint": Measure(
-        footprint.measure,
-        "Requests are submitted while no worker is there: what the resident memory of the "
-        "submitter and of the broker grows by. Then a worker comes, and all results are checked.",
     ),
 }

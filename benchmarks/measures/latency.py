@@ -17,9 +17,7 @@ _WARM_UP: Final = 5  # calls
 
 def measure(play: Play) -> dict[str, float]:
     """``p50_ms``, ``p99_ms`` and what a lone call costs."""
-    play.start_workers()
-    play.connect()
-    play.wait_ready()
+    play.bring_up()
     for _ in range(_WARM_UP):
         play.call()
     meter = play.meter()

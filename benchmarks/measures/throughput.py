@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from benchmarks.measures.cost import per_thousand
+from benchmarks.measures.steady import part_of, steady
 
 if TYPE_CHECKING:
-    from benchmarks.play import Batch, Play
-
-#: Parts in which the open requests are submitted and gathered.
-_PARTS: Final = 10
+    from benchmarks.play import Play
 
 
 def measure(play: Play) -> dict[str, float]:
-    """``per_second``, and CPU seconds per thousand tasks."""
-    play.start_workers()
-    play.connect()
-    play.wait_ready()
-    part = max(1, play.cell.outstanding // _PARTS)
-    open_: deque[Batch] = deque(play.submit(part) for _ in range(play.cell.outstanding // part))
-
-    def run(seconds: float) -> tuple[int, float]:
-        began = time.perf_counter()
-        done = 0
-        while time.perf_counter() - began < seconds:
-            play.gather(open_.popleft())
-            done += part
-            open_.append(play.submit(part))
-        return done, time.perf_counter() - began
-
-    run(play.size.warm_up)
-    meter = play.meter()
-    before = meter.cpu()
-    done, seconds = run(play.size.seconds)
-    spent = meter.cpu().since(before)
-    while open_:
-        play.gather(open_.popleft())
-    return {"per_second": done / seconds, "tasks": done, **per_thousand(spent, done)}
+    """As ``steady`` has it."""
+    play.bring_up()
+    part = part_of(play.cell.outstanding)
+    batches = deque(play.submit(part) for _ in range(play.cell.outstanding // part))
+    figures = steady(play, batches)
+    if not play.is_last:  # otherwise who would wait for them
+        while batches:
+            play.gather(batches.popleft())
+    return figures

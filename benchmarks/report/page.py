@@ -45,6 +45,7 @@ def fill(template: str, book: Book, pictures: Iterable[str], page: Path = PAGE) 
         "workers": lambda: _each_broker(tables.workers, book, drawn, "workers"),
         "start": lambda: tables.start(book),
         "footprint": lambda: tables.footprint(book),
+        "microseconds": lambda: tables.microseconds(book),
         "measures": lambda: "\n".join(f"* **{k}**: {m.words}" for k, m in MEASURES.items()),
         "settings": tables.settings,
         "unplayed": lambda: tables.unplayed(book),

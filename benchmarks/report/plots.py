@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.cells import Cell
 from benchmarks.peers import PEERS
 from benchmarks.programme import BROKERS
+from benchmarks.report import tables
 from benchmarks.report.book import Book
 
 _WIDTH: Final = 8.0  # inches
@@ -33,7 +34,7 @@ def draw(book: Book, folder: Path) -> list[Path]:
                     for cell in book.cells("throughput", broker)
                     if cell == Cell("throughput", broker, cell.peer, cell.setting)
                 ],
-                "outstanding": book.cells("burst", broker),
+                "outstanding": tables.open_at_once(book, broker),
                 "payloads": [c for c in book.cells("throughput", broker) if c.payload_bytes],
             }
             for name, figure in (

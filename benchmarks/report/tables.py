@@ -8,13 +8,25 @@ from typing import Final
 
 from benchmarks.cells import Cell
 from benchmarks.peers import PEERS, Peer
-from benchmarks.programme import BROKERS, OUTSTANDING, PAYLOADS, WORKERS
+from benchmarks.programme import BACKLOG, BROKERS, OUTSTANDING, PAYLOADS, WORKERS
 from benchmarks.report.book import Book
 from benchmarks.statistics import Spread, rounded
 
 _NOTHING: Final = "–"  # noqa: RUF001 - as in tables elsewhere
 #: Spreads narrower than this share of the median are not told.
 _NARROW: Final = 0.02
+
+#: Parts of what a task costs, by the figures that have them.
+_MICROSECONDS: Final = {
+    "us_MainThread": "submitter: the thread that submits and waits",
+    "us_keeper": "submitter: the keeper, which decides",
+    "us_publisher": "submitter: the publisher, which sends",
+    "us_listener": "submitter: the listener, which receives and checks",
+    "us_deliverer": "submitter: the deliverer, which sets futures",
+    "cpu_submitter": "submitter in all",
+    "cpu_workers": "worker: its main process and its hosts",
+    "cpu_broker": "broker",
+}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -94,11 +106,21 @@ def _least(book: Book, broker: str, peer: Peer, settings: Sequence[str]) -> str:
     return shown(min(ratios, key=lambda ratio: ratio.median) if ratios else None)
 
 
+def open_at_once(book: Book, broker: str) -> list[Cell]:
+    """The cells that differ in how many requests are open, and in nothing else."""
+    kept = [
+        cell
+        for cell in book.cells("throughput", broker)
+        if cell.workers == 1 and not cell.payload_bytes
+    ]
+    return [*kept, *book.cells("backlog", broker)]
+
+
 def outstanding(book: Book, broker: str) -> str:
-    """Bursts of each number: tasks/s, and the CPU seconds of a thousand."""
+    """Throughput with each number open: tasks/s, and the CPU seconds of a thousand."""
     columns = {count: f"{count:,} open" for count in OUTSTANDING}
-    cells = book.cells("burst", broker)
-    return _sized(book, [(cell, cell.outstanding) for cell in cells], columns, "per_second", "cpu")
+    sizes = [(cell, cell.outstanding) for cell in open_at_once(book, broker)]
+    return _sized(book, sizes, columns, "per_second", "cpu")
 
 
 def payloads(book: Book, broker: str) -> str:
@@ -112,7 +134,11 @@ def payloads(book: Book, broker: str) -> str:
 def workers(book: Book, broker: str) -> str:
     """Throughput with each number of workers."""
     columns = {count: f"{count} worker{'s' * (count > 1)}" for count in WORKERS}
-    cells = [cell for cell in book.cells("throughput", broker) if not cell.payload_bytes]
+    cells = [
+        cell
+        for cell in book.cells("throughput", broker)
+        if not cell.payload_bytes and cell.outstanding == OUTSTANDING[1]
+    ]
     return _sized(book, [(cell, cell.workers) for cell in cells], columns, "per_second")
 
 
@@ -122,8 +148,38 @@ def start(book: Book) -> str:
 
 
 def footprint(book: Book) -> str:
-    """Bytes of a waiting request, in the submitter and in the broker."""
-    return _by_broker(book, "footprint", "submitter_bytes", "broker_bytes")
+    """Bytes of a waiting request, in the submitter and in the broker, for each number of them."""
+    parts = []
+    for count in OUTSTANDING:
+        if count < BACKLOG:
+            continue
+        made = _by_broker(book, "backlog", "submitter_bytes", "broker_bytes", outstanding=count)
+        parts += [f"{count:,} of them:", made] if made else []
+    return "\n\n".join(parts)
+
+
+def microseconds(book: Book) -> str:
+    """Of our default setting: CPU microseconds of a task, by the threads and processes."""
+    cells = {broker: Cell("throughput", broker, "taskline", "default") for broker in BROKERS}
+    cells = {broker: cell for broker, cell in cells.items() if book.spread(cell, "per_second")}
+    rows = [
+        [words, *(_micro(book, cell, figure) for cell in cells.values())]
+        for figure, words in _MICROSECONDS.items()
+    ]
+    return table(["", *cells], rows) if cells else ""
+
+
+def _micro(book: Book, cell: Cell, figure: str) -> str:
+    """A thousand tasks' seconds are a task's milliseconds."""
+    # There it is a part of the submitter, or of both sides.
+    parts = {"memory": ("cpu_workers", "cpu_broker"), "local": ("cpu_broker",)}
+    if figure in parts.get(cell.broker, ()):
+        return _NOTHING
+    spread = book.spread(cell, figure)
+    if spread is None:
+        return _NOTHING
+    scale = 1000.0 if figure.startswith("cpu") else 1.0
+    return rounded(spread.median * scale)
 
 
 def settings() -> str:
@@ -169,12 +225,17 @@ def _sized(
     return table(["", *columns.values()], lines) if lines else ""
 
 
-def _by_broker(book: Book, measure: str, *figures: str) -> str:
-    """A row for each peer and setting, a column for each broker."""
-    brokers = [broker for broker in BROKERS if book.cells(measure, broker)]
+def _by_broker(book: Book, measure: str, *figures: str, outstanding: int = 1) -> str:
+    """A row for each peer and setting, a column for each broker that is a process of its own."""
+    found = {
+        broker: [cell for cell in book.cells(measure, broker) if cell.outstanding == outstanding]
+        for broker in BROKERS
+        if measure == "start" or broker != "memory"
+    }
+    brokers = [broker for broker, cells in found.items() if cells]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for broker in brokers:
-        for cell in book.cells(measure, broker):
+        for cell in found[broker]:
             told = _told(book, cell, figures)
             rows.setdefault((cell.peer, cell.setting), {})[broker] = told
     order = list(PEERS)

@@ -16,11 +16,12 @@ from benchmarks.cells import Cell
 from benchmarks.client import Client
 from benchmarks.ground import Ground
 from benchmarks.measures import MEASURES
+from benchmarks.measures.not_reached import NotReached
 from benchmarks.peers import PEERS, Peer, Setting
 from benchmarks.play import Play, WrongResult
 from benchmarks.sizes import Size
 
-SIZE = Size("tiny", 1, 0.05, 0.01, 5, 1.0, 300, 30.0)
+SIZE = Size("tiny", 1, 0.05, 0.01, 5, 1.0, 20.0, 30.0)
 
 
 def ground(cell: Cell, folder: Path) -> Ground:
@@ -34,12 +35,33 @@ def test_each_measure_measures(measure: str, tmp_path: Path) -> None:
         figures = MEASURES[measure].measure(play)
     counted = {
         "throughput": "per_second",
-        "burst": "per_second",
+        "backlog": "submitted_per_second",
         "latency": "p99_ms",
         "start": "first_result_seconds",
-        "footprint": "requests",
     }
     assert figures[counted[measure]] > 0.0
+
+
+def test_cells_follow_each_other_with_the_same_worker(tmp_path: Path) -> None:
+    first = Cell("start", "memory", "kombu", "default", outstanding=1)
+    second = Cell("throughput", "memory", "kombu", "default", outstanding=20, payload_bytes=50)
+    third = dataclasses.replace(second, payload_bytes=0)
+    with Play(first, SIZE, ground(first, tmp_path)) as play:
+        for cell in (first, second, third):
+            play.begin(cell, is_last=cell is third)
+            figures = MEASURES[cell.measure].measure(play)
+    assert figures["tasks"] % 2 == 0
+    assert figures["us_MainThread"] > 0.0
+
+
+def test_what_cannot_be_brought_about_in_time_is_no_failure(tmp_path: Path) -> None:
+    cell = Cell("backlog", "memory", "kombu", "default", outstanding=1000)
+    hasty = dataclasses.replace(SIZE, fill=0.0)
+    with (
+        Play(cell, hasty, ground(cell, tmp_path)) as play,
+        pytest.raises(NotReached, match=r"after 0 s of submitting [0-9]+ were open"),
+    ):
+        MEASURES["backlog"].measure(play)
 
 
 def test_a_text_travels_there_and_back(tmp_path: Path) -> None:

@@ -79,10 +79,28 @@ def test_a_play_that_failed_has_no_figures_and_is_told_at_the_end() -> None:
 
 
 def test_what_was_not_played_is_not_a_gap() -> None:
-    bursts = [dataclasses.replace(THEIRS, measure="burst", outstanding=n) for n in (100, 1000)]
-    skipped = Result(bursts[1], 1, "full", skipped="it would take an hour")
-    told = tables.outstanding(book(results(bursts[0], 50.0), [skipped]), "redis")
-    assert told.splitlines()[2] == "| huey, best | 50.0; 0.300 | not played | – | – |"
+    backlog = dataclasses.replace(THEIRS, measure="backlog", outstanding=10_000)
+    skipped = Result(backlog, 1, "full", skipped="it would take an hour")
+    told = tables.outstanding(book(results(THEIRS, 50.0), [skipped]), "redis")
+    assert told.splitlines()[2] == "| huey, best | – | 50.0; 0.300 | not played | – |"
+
+
+def test_memory_is_told_for_each_number_that_waits() -> None:
+    backlog = dataclasses.replace(THEIRS, measure="backlog", outstanding=10_000)
+    grown = {"submitter_bytes": 500.0, "broker_bytes": 250.0}
+    told = tables.footprint(book([Result(backlog, 1, "full", grown)]))
+    assert told.splitlines()[0] == "10,000 of them:"
+    assert told.splitlines()[-1] == "| huey, best | 500; 250 |"
+
+
+def test_the_microseconds_are_told_by_who_spends_them() -> None:
+    spent = {"per_second": 1.0, "us_keeper": 12.0, "cpu_workers": 0.05, "cpu_broker": 0.01}
+    memory = dataclasses.replace(OURS, broker="memory")
+    found = book([Result(OURS, 1, "full", spent)], [Result(memory, 1, "full", spent)])
+    rows = {line.split("|")[1].strip(): line for line in tables.microseconds(found).splitlines()}
+    assert rows["submitter: the keeper, which decides"].endswith("| 12.0 | 12.0 |")
+    assert rows["worker: its main process and its hosts"].endswith("| 50.0 | – |")
+    assert rows["broker"].endswith("| 10.0 | – |")
 
 
 def test_a_table_of_sizes_is_only_of_those_who_have_several() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from benchmarks import runner
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, Sitting
 from benchmarks.sizes import SIZES
 
 CELL = Cell("latency", "memory", "kombu", "default", outstanding=1)
@@ -16,11 +16,15 @@ CELL = Cell("latency", "memory", "kombu", "default", outstanding=1)
 @pytest.mark.slow
 def test_each_round_leaves_a_result_with_its_circumstances() -> None:
     size = dataclasses.replace(SIZES["quick"], rounds=2)
-    results = list(runner.run([CELL], size, 2))
-    assert [result.round for result in results] == [1, 2]
+    throughput = dataclasses.replace(CELL, measure="throughput", outstanding=50)
+    results = list(runner.run([Sitting("main", (CELL, throughput))], size, 2))
+    assert [(result.round, result.cell) for result in results] == [
+        (number, cell) for number in (1, 2) for cell in (CELL, throughput)
+    ]
     for result in results:
         assert result.problem == ""
-        assert result.figures["p99_ms"] >= result.figures["p50_ms"] > 0.0
+        if result.cell == CELL:
+            assert result.figures["p99_ms"] >= result.figures["p50_ms"] > 0.0
         assert {"commit", "date", "machine", "load", "Python", "kombu"} <= result.of.keys()
 
 
@@ -28,7 +32,9 @@ def test_each_round_leaves_a_result_with_its_circumstances() -> None:
 def test_a_play_that_cannot_even_begin_says_why() -> None:
     """The client of a broker that is there has no worker for memory."""
     cell = dataclasses.replace(CELL, peer="raw")
-    [result] = runner.run([cell], SIZES["quick"], 1)
+    after = dataclasses.replace(cell, measure="throughput")
+    result, skipped = runner.run([Sitting("main", (cell, after))], SIZES["quick"], 1)
     assert result.problem.startswith(("AttributeError: ", "ModuleNotFoundError: "))
     assert "per_second" not in result.figures
     assert not result.is_good
+    assert skipped.skipped == f"what was played before it went wrong: {cell.name}"
