@@ -51,6 +51,8 @@ MAX_PROPERTY = 255
 CAPS: Final = ("held", "cancel", "receipt", "release", "dropped", "batch")
 #: Announced beside them by a worker that can end a task while it runs.
 STOPS: Final = "stop"
+#: By one that tells what its machine has, and runs no more at once than that holds.
+RESOURCES: Final = "resources"
 
 
 class Header(NamedTuple):
@@ -101,6 +103,10 @@ class Header(NamedTuple):
     soft_time_limit: int | None = None
     #: ``end``: how a run ended: ``done``, ``stopped``, ``limit`` or ``crash``.
     end: Literal["done", "stopped", "limit", "crash"] | None = None
+    #: ``node``: what a worker tells of its machine (``resources.NodeReport``); on answers.
+    node: dict[str, Json] | None = None
+    #: ``need``: what a run takes there (``resources.Requirements``); only to who has told.
+    need: dict[str, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The header as JSON; what was not said is left out.

@@ -13,6 +13,7 @@ The tree is split by whose doing it was, because that decides what to do next::
     ├── ExecutorForked         used in a forked child of the process that made it     (RuntimeError)
     ├── ExecutorSuperseded     a newer one with a copy of its journal is served      (RuntimeError)
     ├── ExecutorFull           more requests are open than an executor holds: wait for some
+    ├── InsufficientSystemResources  no machine is large enough for it (``.resource``)
     ├── KeyTaken               another request has the key of this one (``.request_uuid``)
     ├── TasksUnloadable        a worker was told to offer something it cannot import
     ├── PeerError              a peer sent what the protocol does not allow
@@ -23,6 +24,7 @@ The tree is split by whose doing it was, because that decides what to do next::
     │   └── MessageUndeliverable  it refuses a request or a result, and will again
     ├── RequestTimeout         a request ran out before any worker started it         (TimeoutError)
     ├── WaitTimeout            one of our own blocking calls ran out                  (TimeoutError)
+    │   └── AcquisitionTimeout a resource was not free in time (``.requested``)
     ├── JournalError           the journal cannot be written or read
     │   └── JournalLocked      another process writes it (``.holder``)
     ├── BusError               a bus inside this process was used as it cannot be     (RuntimeError)
@@ -31,6 +33,7 @@ The tree is split by whose doing it was, because that decides what to do next::
     ├── RequestEnded           a request that came to its end without a result
     │   ├── TaskCancelled      it ran and was ended, as ``cancel(force=True)`` asked
     │   ├── TimeLimitExceeded  it ran longer than its ``time_limit`` and was ended
+    │   ├── MemoryLimitExceeded  it took more memory than it had asked for, and was ended
     │   ├── WorkerLost         the workers that held it fell silent, too often
     │   ├── ResultLost         it ran to its end, and its result was thrown away at a bound
     │   └── PoisonTask         it ended the process that ran it, every time
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from protocol.failure import RemoteError
 
 __all__ = [
+    "AcquisitionTimeout",
     "BrokerError",
     "BrokerUnavailable",
     "BusError",
@@ -59,10 +63,12 @@ __all__ = [
     "ExecutorFull",
     "ExecutorSuperseded",
     "IllegalTransition",
+    "InsufficientSystemResources",
     "JournalError",
     "JournalLocked",
     "KeyTaken",
     "LimitRefused",
+    "MemoryLimitExceeded",
     "MessageRefused",
     "MessageUndeliverable",
     "PeerError",
@@ -132,6 +138,35 @@ class ExecutorSuperseded(TasklineError, RuntimeError):
 
 class ExecutorFull(TasklineError):
     """More requests are open than an executor holds; nothing was submitted."""
+
+
+class InsufficientSystemResources(TasklineError):
+    """More of something was asked for than any machine has; it would wait for ever."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        resource: str = "",
+        requested: float = 0.0,
+        available: float | None = None,
+        source: str = "",
+        hint: str = "",
+        request_uuid: str = "",
+    ) -> None:
+        super().__init__(message)
+        #: ``cores``, ``memory``, ``disk``, ``preemptible``, or the kind of an accelerator.
+        self.resource = resource
+        #: How much of it was asked for, and the most that somebody has; memory and disk in bytes.
+        #: None: nobody announces any.
+        self.requested = requested
+        self.available = available
+        #: Whose that is: a worker, or the setting that bounds it.
+        self.source = source
+        #: What to do.
+        self.hint = hint
+        #: The request, if one was submitted.
+        self.request_uuid = request_uuid
 
 
 class KeyTaken(TasklineError):
@@ -258,6 +293,24 @@ class WaitTimeout(TasklineError, TimeoutError):
     """One of our own blocking calls (not a future's) reached its deadline."""
 
 
+class AcquisitionTimeout(WaitTimeout):
+    """So much of a resource was not free in time."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        resource: str = "",
+        requested: object = None,
+        available: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.requested = requested
+        #: What was free at the end of the wait.
+        self.available = available
+
+
 class RequestEnded(TasklineError):
     """A request came to its end without a result or an exception of the task's own."""
 
@@ -273,6 +326,10 @@ class TaskCancelled(RequestEnded):
 
 class TimeLimitExceeded(RequestEnded):
     """It ran for longer than its ``time_limit``, and its process was ended."""
+
+
+class MemoryLimitExceeded(RequestEnded):
+    """Its processes took more memory than it had asked for, and were ended."""
 
 
 class WorkerLost(RequestEnded):

@@ -111,6 +111,8 @@ class Submitted:
     retries: Json = None
     #: The dead letter that it is a repetition of, which is none any more.
     repeats: str | None = None
+    #: What it needs where it runs (``protocol.resources``); None: nothing was said.
+    resources: Json = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ same.
 
 What a policy covers is what a *run* came to. The task's own exception is matched by the names of
 its classes, as its worker tells them, so nobody has to import them here. A run that was ended at
-its ``time_limit`` is covered where ``on`` names ``TimeLimitExceeded``, and else is the end. What
-no policy covers: a worker that was lost and a run that ended its process, which are sent again
-without one, within bounds of their own; a start in time; a cancel. And what would be refused again
-(``SubmitRefused``: arguments that do not fit, a result that cannot travel), unless ``on`` names it.
+its ``time_limit``, or because it took too much memory, is covered where ``on`` names
+``TimeLimitExceeded``, or ``MemoryLimitExceeded``, and else is the end. What no policy covers: a
+worker that was lost and a run that ended its process, which are sent again without one, within
+bounds of their own; a start in time; a cancel. And what would be refused again (``SubmitRefused``:
+arguments that do not fit, a result that cannot travel), unless ``on`` names it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ MAX_BACKOFF: Final = 600.0
 #: Longest ``backoff``, in seconds: thirty days.
 LONGEST: Final = 2_592_000.0
 
-#: The names by which a worker tells of a run that was ended at its time limit.
+#: The names by which a worker tells of a run that was ended at its time limit, or at what it may
+#: take of memory.
 TIME_LIMIT_NAMES: Final = (
     "protocol.errors.TimeLimitExceeded",
     "protocol.errors.RequestEnded",
     "protocol.errors.TasklineError",
 )
+MEMORY_LIMIT_NAMES: Final = ("protocol.errors.MemoryLimitExceeded", *TIME_LIMIT_NAMES[1:])
 
 _ROOTS: Final = frozenset({"Exception", "BaseException"})
 #: What comes to the same however often it is run.

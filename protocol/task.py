@@ -14,7 +14,7 @@ imported for it. Called by ``submit`` in the caller and by the registry in the w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, overload
 from protocol.errors import ConfigurationError, UnnameableTask
 from protocol.importable import importable_name
 from protocol.rate import parse_rate
+from protocol.resources import Requirements, parse_requirements
 from protocol.retry import Retry, parse_retries
 
 __all__ = [
@@ -91,6 +92,8 @@ class TaskOptions:
     max_running: int | None = None
     #: When a run that failed is followed by another one; an int: that often; None, 0: never.
     retries: Retry | int | None = None
+    #: What a run needs where it runs, or a mapping of that; None: a slot, and nothing else.
+    resources: Requirements | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         name, version = self.name, self.version
@@ -115,6 +118,7 @@ class TaskOptions:
         if self.max_running is not None:
             check_max_running("@task", self.max_running)
         check_retries("@task", parse_retries("@task", self.retries), self.delivery)
+        object.__setattr__(self, "resources", parse_requirements("@task", self.resources))
 
 
 def check_retries(where: str, policy: Retry | None, delivery: Delivery) -> None:
@@ -173,6 +177,7 @@ def task(
     rate: str | None = None,
     max_running: int | None = None,
     retries: Retry | int | None = None,
+    resources: Requirements | Mapping[str, Any] | None = None,
 ) -> Callable[[_Callable], _Callable]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -187,6 +192,7 @@ def task(
     rate: str | None = None,
     max_running: int | None = None,
     retries: Retry | int | None = None,
+    resources: Requirements | Mapping[str, Any] | None = None,
 ) -> Any:
     """Say something about a function or task class that workers run; it stays what it is.
 
@@ -201,12 +207,23 @@ def task(
     seconds and up to half as much again; ``Retry(max=…, backoff=…, jitter=…, on=…)`` says it all.
     ``rate="100/m"``: an executor starts at most so many in any minute (``/s``, ``/h``: in any
     second, hour); ``max_running=4``: at most so many of its requests are at workers at once.
+    ``resources={"cores": 2, "memory": "4 GiB"}``: it runs only where so much is free, and is ended
+    if it takes more memory (``Requirements`` says it all).
     What is decorated comes back itself, typed as before, and can be called locally.
 
     Raises ``ConfigurationError`` for an option of another form or a thing that keeps no attribute.
     """
     options = TaskOptions(
-        name, version, delivery, time_limit, soft_time_limit, priority, rate, max_running, retries
+        name,
+        version,
+        delivery,
+        time_limit,
+        soft_time_limit,
+        priority,
+        rate,
+        max_running,
+        retries,
+        resources,
     )
 
     def record(function: _Callable) -> _Callable:

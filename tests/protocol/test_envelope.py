@@ -45,7 +45,8 @@ FULL = Header(
     caps=("release",), executor="ex1", incarnation=3, keep=60, worker="host-17", boot=BOOT,
     clock=123456, slots=4, credit=16, inbox=f"default.{BOOT}", beat=1000, replaces=BOOT[::-1],
     tickets="3:17-20,25 4:2", start_by=183456, attempt=2, base=1, mode="alo", time_limit=1500,
-    soft_time_limit=500, end="done",
+    soft_time_limit=500, end="done", node={"node": "host", "have": {"cores": 8}},
+    need={"cores": 0.5},
 )  # fmt: skip
 ON_REQUEST = Header(
     executor="ex1", incarnation=1, boot=BOOT, tickets="1:1", start_by=60000, mode="alo"
@@ -275,6 +276,7 @@ def test_a_full_header_travels_under_its_short_names() -> None:
         "ck": 123456, "slots": 4, "credit": 16, "inbox": f"default.{BOOT}", "bt": 1000,
         "replaces": BOOT[::-1], "tk": "3:17-20,25 4:2", "sb": 183456, "at": 2, "base": 1,
         "mode": "alo", "tl": 1500, "sl": 500, "end": "done",
+        "node": {"node": "host", "have": {"cores": 8}}, "need": {"cores": 0.5},
     }  # fmt: skip
     assert parse_header(FULL.to_text()) == FULL
     assert len(said) == len(Header._fields), "a field of the header is not looked at here"

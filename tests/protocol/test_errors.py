@@ -92,6 +92,7 @@ def test_how_a_request_ended_says_which() -> None:
         "RequestEnded",
         "TaskCancelled",
         "TimeLimitExceeded",
+        "MemoryLimitExceeded",
         "WorkerLost",
         "ResultLost",
         "PoisonTask",
@@ -113,7 +114,7 @@ def test_a_request_nobody_knows_is_a_failed_look_up() -> None:
 def test_nothing_else_is_a_time_out() -> None:
     """So that ``except TimeoutError`` means what it says."""
     late = {name for name, kind in CLASSES.items() if issubclass(kind, TimeoutError)}
-    assert late == {"RequestTimeout", "WaitTimeout"}
+    assert late == {"RequestTimeout", "WaitTimeout", "AcquisitionTimeout"}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,16 @@ def test_nothing_else_is_a_time_out() -> None:
         (IllegalTransition("WAITING", "SUCCESS"), ("state", "event")),
         (RequestTimeout("expired", request_uuid="6f1", state="PENDING"), ("request_uuid", "state")),
         (JournalLocked("ex1.journal is written by another", holder="pid 17"), ("holder",)),
+        (
+            errors.InsufficientSystemResources(
+                "too large", resource="cores", requested=9.0, available=8.0, source="w", hint="h"
+            ),
+            ("resource", "requested", "available", "source", "hint"),
+        ),
+        (
+            errors.AcquisitionTimeout("late", resource="cores", requested=2, available=1),
+            ("resource", "requested", "available"),
+        ),
         *((kind("said", request_uuid="6f1"), ("request_uuid",)) for kind in ENDED),
         *((kind("said"), ()) for kind in CLASSES.values() if "__init__" not in kind.__dict__),
     ],

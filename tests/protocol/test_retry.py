@@ -7,11 +7,18 @@ from typing import Any
 import pytest
 
 import __main__
-from protocol.errors import ConfigurationError, TimeLimitExceeded, ValueRefused, WorkerLost
+from protocol.errors import (
+    ConfigurationError,
+    MemoryLimitExceeded,
+    TimeLimitExceeded,
+    ValueRefused,
+    WorkerLost,
+)
 from protocol.failure import from_exception
 from protocol.retry import (
     MAX_BACKOFF,
     MAX_RETRIES,
+    MEMORY_LIMIT_NAMES,
     TIME_LIMIT_NAMES,
     Retry,
     from_json,
@@ -59,6 +66,12 @@ def test_a_time_limit_is_covered_where_it_is_named() -> None:
     assert tuple(names(TimeLimitExceeded("x")))[:-1] == TIME_LIMIT_NAMES
     assert Retry(on=(TimeLimitExceeded,)).covers(TIME_LIMIT_NAMES)
     assert not Retry().covers(TIME_LIMIT_NAMES)
+
+
+def test_too_much_memory_is_covered_where_it_is_named() -> None:
+    assert tuple(names(MemoryLimitExceeded("x")))[:-1] == MEMORY_LIMIT_NAMES
+    assert Retry(on=(MemoryLimitExceeded,)).covers(MEMORY_LIMIT_NAMES)
+    assert not Retry(on=(TimeLimitExceeded,)).covers(MEMORY_LIMIT_NAMES)
 
 
 def test_what_nobody_can_read_is_covered_by_nothing() -> None:

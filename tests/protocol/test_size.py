@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from bus.news.line import MAX_LINE
-from protocol.size import MAX_BODY, at_least, in_words, too_long
+from protocol.errors import ConfigurationError
+from protocol.size import MAX_BODY, at_least, in_words, parse_size, too_long
 from protocol.values import dumps
 from tests.protocol.test_values import PLAIN
 
@@ -73,3 +74,41 @@ def test_the_words_say_how_long_how_long_it_may_be_and_what_to_do() -> None:
 def test_a_body_of_any_peer_fits_into_a_line_of_the_journal() -> None:
     """Written anew, a character of two bytes takes six: three times as much, and the line's own."""
     assert 3 * MAX_BODY + 65_536 < MAX_LINE
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        (0, 0),
+        (123, 123),
+        (2.0, 2),
+        ("123", 123),
+        ("4 GiB", 4 * 1024**3),
+        ("4Gi", 4 * 1024**3),
+        ("4 gib", 4 * 1024**3),
+        ("4G", 4 * 10**9),
+        ("4 GB", 4 * 10**9),
+        ("1.5 kB", 1500),
+        ("0.3 B", 1),
+        ("1.000000001 GB", 1_000_000_001),
+        ("9007199254740993", 9007199254740993),
+        ("1 PiB", 1024**5),
+        (" 7 MiB ", 7 * 1024**2),
+    ],
+)
+def test_a_size_is_read_as_people_write_it(written: Any, size: int) -> None:
+    assert parse_size("here", written) == size
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "GiB", "-1", "1 i", "1 iB", "four GiB", "1e3", "1,5 GB", -1, 1.5, True, None, [], "٣ GB",
+     float("inf"), float("nan")],
+)  # fmt: skip
+def test_what_is_no_size_is_refused_where_it_was_given(written: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"here: .* is no size"):
+        parse_size("here", written)
+
+
+def test_gibibytes_are_told_as_such() -> None:
+    assert in_words(2 * 1024**3) == "2.0 GiB"
