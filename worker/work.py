@@ -15,8 +15,9 @@ from protocol.failure import FailureDict
 from protocol.messages import Action
 from protocol.values import Json
 
-#: How a run came to its end: ``done`` (returned or raised), ``stopped`` (ended as asked),
-#: ``limit`` (a time limit) or ``crash`` (its process ended under it). The words of the wire header.
+#: How a run came to its end: ``done`` (returned or raised), ``stopped`` (ended as asked), ``limit``
+#: (of time, or of memory: its failure says which) or ``crash`` (its process ended under it). The
+#: words of the wire header.
 End = Literal["done", "stopped", "limit", "crash"]
 
 
@@ -47,6 +48,8 @@ class Work:
     time_limit: float | None = None
     #: Seconds after which ``SoftTimeLimitExceeded`` is raised in the task.
     soft_time_limit: float | None = None
+    #: Bytes that its processes may take together, after which the run is ended, ``limit``.
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,8 @@ Report = Started | TaskEvent | Ended | Offers | PoolEnded
 class Pool(Protocol):
     """Runs works. The suite in ``tests/conformance/test_pools.py`` is the contract in full.
 
-    A pool that can stop keeps the limits of a work, counted from its hand-over to an idle process.
+    A pool that can stop keeps the limits of a work; time counts from its hand-over to an idle
+    process.
     If one ends by a fault of its own, each open work is reported as ``Ended(end="crash")``, and
     :class:`PoolEnded` after them.
     """

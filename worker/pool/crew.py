@@ -179,7 +179,7 @@ class Crew:
         now = time.monotonic()
         times = [math.inf if until is None else until]
         for seat in self._seats:
-            times += [seat.nudge_at, seat.limit_at]
+            times += [seat.nudge_at, seat.limit_at, seat.gauge_at]
             if seat.start_at is not None:
                 times.append(seat.start_at)
             if seat.process is not None and not self._watch.tells_end_of(seat):
@@ -230,6 +230,8 @@ class Crew:
             # An end that is in the pipe by now is in time. The task may go on filling it.
             self._read(seat, _READS_AT_LIMIT)
             self._kill_under_work(seat, "limit", now)
+        if now >= seat.gauge_at and seat.is_over_memory(now):
+            self._kill_under_work(seat, "memory", now)
         if now >= seat.killed_at + TELL_AFTER and seat.work is not None:
             log.error("process %s is killed, but not gone after %s s", seat.pid, TELL_AFTER)
             self._tell_end(seat, "a closed pipe")
@@ -238,7 +240,9 @@ class Crew:
             seat.give_up()
             seat.killed_at = now
 
-    def _kill_under_work(self, seat: Seat, why: Literal["stopped", "limit"], now: float) -> None:
+    def _kill_under_work(
+        self, seat: Seat, why: Literal["stopped", "limit", "memory"], now: float
+    ) -> None:
         if seat.work is not None and seat.ending is None:
             seat.ending = why
             seat.kill(now)
@@ -250,6 +254,9 @@ class Crew:
         if seat.ending == "limit":
             log.warning("%s of request %s reached its time limit", work.task, work.uuid)
             self._reports.append(ends.at_limit(work, pid))
+        elif seat.ending == "memory":
+            log.warning("%s of request %s took too much memory", work.task, work.uuid)
+            self._reports.append(ends.over_memory(work, pid, seat.memory_taken))
         elif seat.ending == "stopped":
             log.info("%s of request %s was ended with process %s", work.task, work.uuid, pid)
             self._reports.append(ends.stopped(work, f"was ended as asked, with its process {pid}"))

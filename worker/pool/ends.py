@@ -6,8 +6,9 @@ what happened to it, and what to do where there is something.
 
 from __future__ import annotations
 
-from protocol.errors import TimeLimitExceeded
+from protocol.errors import MemoryLimitExceeded, TimeLimitExceeded
 from protocol.failure import from_exception
+from protocol.size import in_words
 from worker.host import HostCrashed, TaskStopped
 from worker.work import Ended, Work
 
@@ -20,6 +21,17 @@ def at_limit(work: Work, pid: int | None) -> Ended:
         "can end in good order"
     )
     return Ended(work.key, failure=from_exception(TimeLimitExceeded(text)), end="limit")
+
+
+def over_memory(work: Work, pid: int | None, taken: int) -> Ended:
+    """Its processes took more memory than they may."""
+    allowed = in_words(work.memory_limit or 0)
+    text = (
+        f"{work.task} took {in_words(taken)} of memory, and may take {allowed}; it was ended with "
+        f"its process {pid} and all it had started: ask for more memory, or have it do less at a "
+        "time"
+    )
+    return Ended(work.key, failure=from_exception(MemoryLimitExceeded(text)), end="limit")
 
 
 def stopped(work: Work, how: str) -> Ended:

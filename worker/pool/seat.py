@@ -15,12 +15,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from protocol.commands import NOT_IN_THEIR_HOST
 from protocol.values import Json, dumps
 from worker.frames import FrameRefused, Frames, pack
+from worker.pool.gauge import memory_of
 from worker.soft_limit import NUDGE, NUDGE_PERIOD
 from worker.work import Work
 
@@ -49,6 +52,9 @@ from worker.host import main
 sys.path[:] = path
 main(int(handle))
 """
+GAUGE_PERIOD: Final = 0.2  # seconds between two looks at the memory of a run, at the least
+_SECOND_LOOK: Final = 0.05  # seconds until the next, if that was too much
+_GAUGE_PAUSES: Final = 20  # times what a look takes: of this thread's time no more than a part
 _OURS: Final = str(Path(__file__).resolve().parents[2])
 _WARDEN: Final = str(Path(__file__).resolve().with_name("warden.py"))
 #: Seconds for a warden to end once it is told; longer than it takes to give up (``SWEEP_TIME``).
@@ -68,10 +74,14 @@ class Seat:
         #: What it runs, while busy.
         self.work: Work | None = None
         #: Why its host was killed under that work: it was to be ended, or its time was over.
-        self.ending: Literal["stopped", "limit"] | None = None
+        self.ending: Literal["stopped", "limit", "memory"] | None = None
+        #: Bytes its processes took at the last look.
+        self.memory_taken = 0
         #: On the monotonic clock, infinite if never: when to remind its host of the soft limit, and
         #: when the time of the work is over.
         self.nudge_at = self.limit_at = math.inf
+        #: The same: when to look at how much memory the work takes.
+        self.gauge_at = math.inf
         #: When it was killed, on the monotonic clock; infinite: it was not.
         self.killed_at = math.inf
         #: Specs it was told to offer and has not answered for, oldest first.
@@ -154,6 +164,9 @@ class Seat:
             soft_limit = (work.soft_time_limit, self.nudge_at)
         if work.time_limit is not None:
             self.limit_at = now + work.time_limit
+        if work.memory_limit is not None:
+            self.gauge_at = now
+            self.memory_taken = 0
         fields = [
             work.task,
             work.name,
@@ -169,9 +182,25 @@ class Seat:
     def has_ended(self) -> None:
         """The work has come to its end; a host that was not killed is idle again."""
         self.work = None
-        self.nudge_at = self.limit_at = math.inf
+        self.nudge_at = self.limit_at = self.gauge_at = math.inf
         if self.killed_at == math.inf:
             self.state = "idle"
+
+    def is_over_memory(self, now: float) -> bool:
+        """Look at how much memory the work takes, and later again; whether that is too much.
+
+        Twice in a row: a child that has not become its program yet looks as large as its parent.
+        """
+        assert self.work is not None
+        assert self._process is not None
+        limit = self.work.memory_limit or 0
+        is_apart = self.work.task in NOT_IN_THEIR_HOST and self._host_pid is not None
+        but = (self._host_pid,) if is_apart else ()
+        taken = memory_of(self._process.pid, limit, but)
+        was_over, self.memory_taken = self.memory_taken > limit, taken
+        pause = GAUGE_PERIOD if taken <= limit or was_over else _SECOND_LOOK
+        self.gauge_at = now + max(pause, _GAUGE_PAUSES * (time.monotonic() - now))
+        return was_over and taken > limit
 
     def nudge(self, now: float) -> None:
         """Have the host look at the clock, and again later: its task's soft limit is over."""
@@ -221,7 +250,7 @@ class Seat:
         """Have the host killed, and everything its tasks have started; the warden does."""
         if self._lifeline is not None:
             self.killed_at = min(self.killed_at, now)
-            self.nudge_at = self.limit_at = math.inf
+            self.nudge_at = self.limit_at = self.gauge_at = math.inf
             with contextlib.suppress(OSError):  # shut down before, or it is dead
                 self._lifeline.shutdown(socket.SHUT_RDWR)
 
@@ -257,7 +286,7 @@ class Seat:
         self._process = self._host_pid = self._pipe = self._lifeline = None
         self.state = "empty"
         self.work = self.ending = None
-        self.nudge_at = self.limit_at = self.killed_at = math.inf
+        self.nudge_at = self.limit_at = self.gauge_at = self.killed_at = math.inf
 
 
 def _pair(unless_started: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
