@@ -194,6 +194,7 @@ def hire(
         f"--exchange={exchange}",
         f"--topic={topic}",
         "--concurrency=1",
+        f"--share={count}",
         "--log-level=warning",
         "--no-banner",
         *options,

@@ -59,10 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             dialect=options.dialect,
             transport_options=dict(options.transport_option or ()),
             drain_timeout=options.drain_timeout,
+            cores=options.cores,
+            memory=options.memory,
+            disk=options.disk,
+            accelerators=options.accelerators or (),
+            preemptible=options.preemptible,
+            node=options.node,
             beat=options.beat,
             signing_keys=options.signing_keys,
             require_signature=options.require_signature,
             expects_tasks=options.tasks_from_stdin,
+            share=options.share,
         )
         return _run(worker, options)
     except ConfigurationError as error:
@@ -173,6 +180,24 @@ def _parser() -> Parser:
         help="keep it over a restart: executors then know at once that the one before is dead; "
         "default: host and process id",
     )
+    parser.mirror(
+        "--cores",
+        type=float,
+        metavar="N",
+        help="that tasks which say what they need may take at once; default: all of this machine",
+    )
+    parser.mirror("--memory", metavar="SIZE", help='the same, as "16 GiB"; default: all of it')
+    parser.mirror(
+        "--disk", metavar="SIZE", help="the same; default: what is free for temporary files"
+    )
+    parser.mirror("--accelerators", metavar="KIND=N,…", help='the same, as "gpu=2"; default: none')
+    parser.mirror(
+        "--preemptible",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="this machine can be taken away at any time: only what agrees to that runs here",
+    )
+    parser.mirror("--node", metavar="NAME", help="of this machine; default: its host name")
     parser.mirror("--dialect", choices=DIALECTS, default="native", help="default: %(default)s")
     parser.mirror(
         "--drain-timeout",
@@ -193,6 +218,13 @@ def _parser() -> Parser:
         "--tasks-from-stdin",
         action="store_true",
         help="offer each further line of the standard input too, and end when it is closed",
+    )
+    parser.add_argument(
+        "--share",
+        type=int,
+        default=1,
+        metavar="N",
+        help="one of so many workers on this machine, each with as large a part of it",
     )
     parser.add_argument("--no-banner", action="store_true", help="start without a word")
     return parser

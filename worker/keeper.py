@@ -74,6 +74,9 @@ class Stop:
     """From the service: end now."""
 
 
+#: Seconds between two looks at how much of the machine is in use.
+LOOK_PERIOD = 5.0
+
 Input = Heard | Consuming | Reported | Undeliverable | Drain | Stop
 
 if hasattr(time, "CLOCK_BOOTTIME"):
@@ -96,8 +99,14 @@ class Keeper:
         *,
         name: str,
         is_listening: Callable[[], bool],
+        look: Callable[[], tuple[float, float]] | None = None,
     ) -> None:
-        """``is_listening``: whether what is sent to us arrives, as far as is known. Any thread."""
+        """``is_listening``: whether what is sent to us arrives, as far as is known. Any thread.
+
+        ``look``: tells which parts of the machine's cores and memory are in use. Keeper's thread.
+        """
+        self._look = look
+        self._look_at = 0.0
         self._shift = shift
         self._is_listening = is_listening
         self._was_listening = True
@@ -145,6 +154,9 @@ class Keeper:
         items = self._mailbox.take(max(0.0, shift.next_deadline() - clock()))
         now = clock()
         self._listen(now)
+        if self._look is not None and now >= self._look_at:
+            self._look_at = now + LOOK_PERIOD
+            shift.measured(*self._look())
         effects: list[Effect] = []
         going_on = True
         for item in items:

@@ -7,6 +7,7 @@ who is told what, and when; that is the shift's. To taskflow's peers no header i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from protocol import envelope, kombu_json, messages
@@ -15,6 +16,7 @@ from protocol.errors import MessageUndeliverable
 from protocol.failure import FailureDict, from_exception
 from protocol.messages import Answer, Dropped, Held, Release, ReleaseReason, Response
 from protocol.parcel import Parcel
+from protocol.resources import NodeReport, Resources
 from protocol.size import in_words
 from protocol.states import FAILURE
 from protocol.tickets import Ticket, to_text
@@ -40,8 +42,12 @@ class Letters:
         beat: float,
         can_stop: bool,
         takes_batches: Callable[[str], bool],
+        machine: NodeReport | None = None,
     ) -> None:
-        """``takes_batches``: whether who is answered at this key has said that he does."""
+        """``takes_batches``: whether who is answered at this key has said that he does.
+
+        ``machine``: what is told of it in answers; None: nothing.
+        """
         self._names = names
         self._takes_batches = takes_batches
         self._topics = topics
@@ -50,18 +56,29 @@ class Letters:
         #: On every message, so that nobody expects us too soon.
         self._beat = None if beat == BEAT else max(1, int(beat * 1000))
         self._caps = (*envelope.CAPS, envelope.STOPS) if can_stop else envelope.CAPS
+        self._machine = machine if names.is_native else None
+        if self._machine is not None:
+            self._caps = (*self._caps, envelope.RESOURCES)
         self._slots = slots
         self._inbox = inbox_key(topics[0], boot)
         #: The boot this process has come in the place of, if that is known to be dead.
         self.replaces: str | None = None
 
+    def measured(self, cores_used: float | None, memory_used: float | None) -> None:
+        """How much of the machine is in use, for all answers from now on."""
+        if self._machine is not None:
+            self._machine = replace(self._machine, cores_used=cores_used, memory_used=memory_used)
+
     # NOTIFY -----------------------------------------------------------------------------------
 
-    def to_everybody(self, offered: Iterable[str], credit: int, now: float) -> list[Parcel]:
+    def to_everybody(
+        self, offered: Iterable[str], credit: int, now: float, busy: int = 0
+    ) -> list[Parcel]:
         """NOTIFY to all who hear the fan-out. taskflow's peers have none: they ask."""
         if not self._names.is_native:
             return []
-        return self._answers(self._names.to_everybody(self._names.hello), offered, credit, now)
+        to_all = self._names.to_everybody(self._names.hello)
+        return self._answers(to_all, offered, credit, now, busy=busy)
 
     def to_one(
         self,
@@ -70,9 +87,16 @@ class Letters:
         credit: int,
         now: float,
         incarnation: int | None = None,
+        *,
+        free: Resources | None = None,
+        busy: int = 0,
     ) -> list[Parcel]:
-        """NOTIFY to one executor, one for each topic. ``incarnation``: of it, that we serve."""
-        return self._answers(self._to(reply_to), offered, credit, now, incarnation)
+        """NOTIFY to one executor, one for each topic. ``incarnation``: of it, that we serve.
+
+        ``free``: what it could take if it had nothing here. ``busy``: requests that wait or run.
+        """
+        to_it = self._to(reply_to)
+        return self._answers(to_it, offered, credit, now, incarnation, free=free, busy=busy)
 
     def _answers(
         self,
@@ -81,9 +105,14 @@ class Letters:
         credit: int,
         now: float,
         incarnation: int | None = None,
+        *,
+        free: Resources | None = None,
+        busy: int = 0,
     ) -> list[Parcel]:
         header = None
         if self._names.is_native:
+            machine = self._machine
+            node = None if machine is None else replace(machine, free=free, busy=busy).to_json()
             header = Header(
                 caps=self._caps,
                 incarnation=incarnation,
@@ -95,6 +124,7 @@ class Letters:
                 inbox=self._inbox,
                 beat=self._beat,
                 replaces=self.replaces,
+                node=node,
             )
         around = Envelope(envelope.NOTIFY, header=header)
         tasks = tuple(offered)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from protocol.envelope import Header
 from protocol.messages import Request
+from protocol.resources import Resources, requirements_from_json
 from protocol.tickets import Ticket
 from worker.work import End
 
@@ -31,6 +32,7 @@ class Record:
         "is_ending",
         "is_receipted",
         "key",
+        "needs",
         "reply_to",
         "request",
         "since",
@@ -50,6 +52,8 @@ class Record:
         self.request: Request | None = request
         #: Of the newest REQUEST; None from a taskflow peer.
         self.header = header
+        #: What its run takes of the machine, besides a slot; None: nothing was said.
+        self.needs = _needs(header)
         #: The highest attempt heard of.
         self.attempt = (header.attempt or 1) if header else 1
         #: The newest ticket, under which it is answered; None from a taskflow peer.
@@ -88,3 +92,10 @@ class Record:
     def is_late(self, now: float) -> bool:
         """Whether our clock has passed its start-by. In milliseconds, as the clock is told."""
         return self.header is not None and now * 1000 >= (self.header.start_by or 0)
+
+
+def _needs(header: Header | None) -> Resources | None:
+    if header is None or header.need is None:
+        return None
+    said = requirements_from_json(header.need)
+    return None if said is None else said.amount

@@ -19,6 +19,7 @@ from bus.wire import Dispatcher, Listener, Publisher, make_guard, parse_url
 from protocol import __version__
 from protocol.errors import ConfigurationError, TasklineError
 from protocol.parcel import Received, Refused
+from protocol.resources import Accelerators, NodeReport
 from protocol.timing import BEAT, MAX_BEAT
 from protocol.topology import (
     DEFAULT_EXCHANGE,
@@ -30,6 +31,7 @@ from protocol.topology import (
     inbox_key,
 )
 from worker.keeper import Consuming, Drain, Heard, Keeper, Reported, Undeliverable
+from worker.machine import Gauge, survey
 from worker.name_lock import NameLock
 from worker.pool import make_pool
 from worker.shift import Shift
@@ -54,6 +56,10 @@ class Worker:
     at once (the machine's cores). ``name``: how it is called in listings (host and pid); keep one
     over a restart, and executors know at once that the worker before it is dead. ``dialect``:
     ``"native"``, or ``"taskflow"`` to serve taskflow's engines.
+    ``cores``, ``memory``, ``disk``, ``accelerators``: what requests that say what they need may
+    take of this machine at once, "4 GiB", ``{"gpu": 1}``; without them all cores, all memory, and
+    what is free for temporary files. ``preemptible``: it can be taken away at any time. ``node``:
+    the machine's name (its host name). Only with processes: threads can keep no limit.
     ``drain_timeout``: seconds for running tasks to finish in ``stop``. ``beat``: seconds between
     two signs of life; after two and a half without one an executor runs what was here elsewhere.
     ``signing_keys``: the file of keys with which all peers sign their messages; what is unsigned is
@@ -76,12 +82,22 @@ class Worker:
         dialect: Dialect = "native",
         transport_options: Mapping[str, Any] | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
+        cores: float | None = None,
+        memory: int | str | None = None,
+        disk: int | str | None = None,
+        accelerators: Accelerators = (),
+        preemptible: bool = False,
+        node: str | None = None,
         beat: float = BEAT,
         signing_keys: str | os.PathLike[str] | None = None,
         require_signature: bool | None = None,
         expects_tasks: bool = False,
+        share: int = 1,
     ) -> None:
-        """``expects_tasks``: more will be offered later, so that ``tasks`` may be empty."""
+        """``expects_tasks``: more will be offered later, so that ``tasks`` may be empty.
+
+        ``share``: of so many workers on this machine this is one, and tells its part of it.
+        """
         if isinstance(tasks, str) or isinstance(topics, str):
             raise ConfigurationError("tasks and topics are lists of names, not one text")
         if not tasks and not expects_tasks:
@@ -108,6 +124,24 @@ class Worker:
         self.tasks: tuple[Offer, ...] = ()
         self._names = Names(dialect, exchange)
         self._pool = make_pool(pool, tuple(tasks), slots)
+        machine = None
+        if self._names.is_native and self._pool.can_stop:
+            machine = survey(
+                node=node,
+                cores=cores,
+                memory=memory,
+                disk=disk,
+                accelerators=accelerators,
+                preemptible=preemptible,
+                share=share,
+            )
+        elif accelerators or preemptible or (cores, memory, disk, node) != (None,) * 4:
+            raise ConfigurationError(
+                "cores, memory, disk, accelerators, preemptible and node are for native workers "
+                "with pool='processes': nobody else can keep what is told of them"
+            )
+        #: What is told of the machine; None: nothing.
+        self.machine = machine
         self._shift = Shift(
             self._names,
             self.topics,
@@ -116,6 +150,7 @@ class Worker:
             slots=slots,
             beat=beat,
             can_stop=self._pool.can_stop,
+            machine=machine,
         )
         #: Only for a name that was chosen: host and pid name no successor.
         self._name_lock: NameLock | None = None
@@ -137,6 +172,7 @@ class Worker:
             self._publisher,
             name=f"taskline-keeper-{self.boot[:8]}",
             is_listening=lambda: self._listener.is_consuming,
+            look=None if machine is None else Gauge().look,
         )
         self._dispatcher = Dispatcher(at_worker=True, guard=self._guard)
         self._listener = Listener(
@@ -248,6 +284,11 @@ class Worker:
             f"exchange {self._names.exchange}, {self._names.dialect} dialect",
             f"topics   {', '.join(self.topics)}",
             f"pool     {self.slots} {self._pool.kind}",
+            *(
+                []
+                if self.machine is None
+                else [f"machine  {self.machine.node}: {_told(self.machine)}"]
+            ),
             f"tasks    {tasks}",
         ]
         if self._guard is not None:
@@ -307,6 +348,10 @@ class Worker:
         self._pool.stop(_POOL_STOP[self._pool.kind])
         if self._name_lock is not None:
             self._name_lock.release()
+
+
+def _told(machine: NodeReport) -> str:
+    return f"{machine.have}{', preemptible' if machine.preemptible else ''}"
 
 
 def _default_name() -> str:

@@ -45,6 +45,7 @@ from protocol.errors import MessageRefused, ValueRefused
 from protocol.failure import from_exception, from_text
 from protocol.messages import Cancel, Question, Receipt, ReleaseReason, Request, Response
 from protocol.parcel import Parcel, Received, Refused
+from protocol.resources import NodeReport
 from protocol.states import FAILURE, SUCCESS
 from protocol.timing import BEAT, RECEIPT_DELAY, RESULT_RESENDS, pace
 from protocol.topology import Names, takes_replies
@@ -80,15 +81,20 @@ class Shift:
         beat: float = BEAT,
         can_stop: bool = True,
         replaces: str | None = None,
+        machine: NodeReport | None = None,
     ) -> None:
-        """``can_stop``: a task that runs can be ended. ``replaces``: as :meth:`replace` has it."""
+        """``can_stop``: a task that runs can be ended. ``replaces``: as :meth:`replace` has it.
+
+        ``machine``: what is told of it, and may be taken of it at once; None: nothing is told.
+        """
         #: What was refused, thrown away or came to nothing, by reason.
         self.counts: Counter[str] = Counter()
         self._is_native = names.is_native
         self._topics = topics
         self._worker = worker
         self._beat = beat
-        self._slots = Slots(worker, slots, can_stop=can_stop)
+        have = None if machine is None else machine.have
+        self._slots = Slots(worker, slots, can_stop=can_stop, have=have)
         self._standstill = Standstill(beat)
         self._executors = Executors()
         self._reception = Reception(boot, self._executors, self.counts, pace=pace(beat))
@@ -101,6 +107,7 @@ class Shift:
             beat=beat,
             can_stop=can_stop,
             takes_batches=self._executors.take_batches,
+            machine=machine,
         )
         self._letters.replaces = replaces
         self._voice = Voice(
@@ -118,6 +125,10 @@ class Shift:
     def replace(self, boot: str | None) -> None:
         """This process has come in the place of that one, provably dead. Before any input."""
         self._letters.replaces = boot
+
+    def measured(self, cores_used: float | None, memory_used: float | None) -> None:
+        """These parts of the machine's cores and memory are in use, 0 to 1; None: unknown."""
+        self._letters.measured(cores_used, memory_used)
 
     def credit(self, now: float) -> int:
         """How many unfinished requests we take."""
@@ -362,10 +373,9 @@ class Shift:
         return []
 
     def _fill(self, now: float) -> list[Effect]:
-        """Start what is queued while a slot is free, in the order it came."""
+        """Start what is queued while there is room for it, in the order it came."""
         effects: list[Effect] = []
-        while self._slots.queue and self._slots.has_one_free:
-            record = next(iter(self._slots.queue))
+        while self._slots.queue and (record := self._slots.next) is not None:
             if record.is_late(now):
                 effects += self._give_back(record, "late", now)
                 continue
@@ -439,7 +449,7 @@ class Shift:
 
     def _stop(self, record: Record, now: float) -> list[Effect]:
         """The limit of the drain: end it, and say so without waiting for its process."""
-        del self._slots.running[record.key]
+        self._slots.leave(record.key)
         if record.is_nobodys:
             return [*self._discard(record), EndRun(record.key)]
         text = f"worker {self._worker} went down while the task ran"
@@ -459,7 +469,11 @@ class Shift:
                 failure = from_exception(refusal)
                 return [Send(self._letters.refusal(record.reply_to, record.uuid, failure))]
         known.let_go(record)
-        return self._voice.release(known, record.uuid, ((record.tickets, reason),), now)
+        effects: list[Effect] = []
+        if record.needs is not None and reason == "full":  # others have what it needs: tell it so
+            effects = self._voice.beat(known, now)
+            self._executors.set_alarm(known, now)
+        return effects + self._voice.release(known, record.uuid, ((record.tickets, reason),), now)
 
     def _known_of(self, record: Record) -> Known | None:
         """Its executor; None if that is a taskflow peer."""

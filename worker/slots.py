@@ -1,8 +1,9 @@
 """What waits for a slot of the pool, what runs in one, and how much more is taken.
 
 Decided here: which request runs next, what the pool is told of it, which cannot run here at all,
-and the credit. Not decided here: whose requests these are and what they are told. The shift's; its
-thread only.
+the credit, and what is free of the machine. What says what it needs starts only when all of that is
+free; the next that fits goes before it meanwhile, and what waits for too long goes back. Not
+decided here: whose requests these are and what they are told. The shift's; its thread only.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
-from protocol.errors import LimitRefused
+from protocol.errors import InsufficientSystemResources, LimitRefused
 from protocol.failure import FailureDict, from_exception, from_text
+from protocol.resources import NOTHING, Resources
 from protocol.timing import CREDIT_MAX, QUEUE_PATIENCE
 from worker.record import Record
 from worker.work import Offer, Work
@@ -21,9 +23,15 @@ from worker.work import Offer, Work
 class Slots:
     """The pool's slots, as the shift sees them."""
 
-    def __init__(self, worker: str, count: int, *, can_stop: bool) -> None:
+    def __init__(
+        self, worker: str, count: int, *, can_stop: bool, have: Resources | None = None
+    ) -> None:
+        """``have``: what may be taken of the machine; None: nobody is told of any."""
         self._worker = worker
         self._count = count
+        self._have = have
+        #: What of it is taken by what runs.
+        self._taken = NOTHING
         #: Whether a run can be ended, and so a limit be kept.
         self.can_stop = can_stop
         #: Whether nothing more is taken: we go down.
@@ -61,11 +69,6 @@ class Slots:
         return min(self._count + len(self._ends), CREDIT_MAX)
 
     @property
-    def has_one_free(self) -> bool:
-        """Whether the pool can be given one more."""
-        return len(self.running) < self._count
-
-    @property
     def is_crowded(self) -> bool:
         """Whether more waits and runs than any credit allows."""
         return len(self.queue) + len(self.running) >= CREDIT_MAX
@@ -82,9 +85,39 @@ class Slots:
                 return oldest.since + QUEUE_PATIENCE
         return math.inf
 
+    @property
+    def next(self) -> Record | None:
+        """The first of the queue for which there is room; None if there is none."""
+        if len(self.running) >= self._count:
+            return None
+        for record in self.queue:
+            if record.needs is None or self._has_room_for(record.needs):
+                return record
+        return None
+
+    @property
+    def busy(self) -> int:
+        """How many requests wait or run."""
+        return len(self.queue) + len(self.running)
+
+    def free_for(self, reply_to: str) -> Resources | None:
+        """What would be free if this executor had nothing here; None: nobody is told of any."""
+        if self._have is None:
+            return None
+        others = NOTHING
+        for record in (*self.queue, *self.running.values()):
+            if record.needs is not None and record.reply_to != reply_to:
+                others = others.plus(record.needs)
+        return self._have.minus(others)
+
+    def _has_room_for(self, needs: Resources) -> bool:
+        return self._have is not None and self._have.holds(self._taken.plus(needs))
+
     def start(self, record: Record) -> Work:
         """It leaves the queue and runs."""
         del self.queue[record]
+        if record.needs is not None:
+            self._taken = self._taken.plus(record.needs)
         self._last_key += 1
         record.key = self._last_key
         record.state = "running"
@@ -93,9 +126,16 @@ class Slots:
 
     def end(self, key: int, now: float) -> Record | None:
         """The run with this number is over; None if there is none."""
-        record = self.running.pop(key, None)
+        record = self.leave(key)
         if record is not None:
             self._ends.append(now)
+        return record
+
+    def leave(self, key: int) -> Record | None:
+        """The run with this number takes no place any more; None if there is none."""
+        record = self.running.pop(key, None)
+        if record is not None and record.needs is not None:
+            self._taken = self._taken.minus(record.needs)
         return record
 
     def why_not(self, record: Record) -> FailureDict | None:
@@ -105,6 +145,8 @@ class Slots:
         offer = self._offered.get(task)
         if offer is None:
             return self._not_offered(task)
+        if record.needs is not None and (short := self._too_small(record.needs, task)) is not None:
+            return from_exception(short)
         limits = [limit for limit in _limits(record, offer) if limit is not None]
         if self.can_stop or not limits:
             return None
@@ -114,6 +156,20 @@ class Slots:
                 f"{min(limits):g} s, because it runs tasks in threads, and a thread cannot be "
                 "ended; drop the limit, or run the task on workers with --pool processes"
             )
+        )
+
+    def _too_small(self, needs: Resources, task: str) -> InsufficientSystemResources | None:
+        if self._have is None:
+            return InsufficientSystemResources(
+                f"worker {self._worker} did not run {task}: it needs {needs}, and this worker has "
+                "told nobody what it has; run it on workers with --pool processes"
+            )
+        short = self._have.shortage(needs)
+        if short is None:
+            return None
+        return InsufficientSystemResources(
+            f"worker {self._worker} did not run {task}: it needs {short.requested_words}, and "
+            f"there is {short.available_words} here; run it on a larger machine, or ask for less"
         )
 
     def _not_offered(self, task: str) -> FailureDict:
@@ -142,6 +198,7 @@ class Slots:
             attempt=record.attempt,
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
+            memory_limit=None if record.needs is None else record.needs.memory or None,
         )
 
 

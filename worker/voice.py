@@ -60,7 +60,8 @@ class Voice:
     def hello(self, now: float) -> list[Effect]:
         """To every executor that hears the fan-out."""
         credit = self._slots.credit(now)
-        return _sent(self._letters.to_everybody(self._slots.offered, credit, now))
+        busy = self._slots.busy
+        return _sent(self._letters.to_everybody(self._slots.offered, credit, now, busy))
 
     def answer(self, reply_to: str, now: float, *, is_native: bool) -> list[Effect]:
         """To a question: NOTIFY, and to a native peer all that is held of it, even if nothing."""
@@ -79,7 +80,15 @@ class Voice:
         known.beat_at = now + self._until_next(known, now)
         credit = self._credit(known, now)
         serves = known.incarnation or None
-        parcels = self._letters.to_one(known.reply_to, self._slots.offered, credit, now, serves)
+        parcels = self._letters.to_one(
+            known.reply_to,
+            self._slots.offered,
+            credit,
+            now,
+            serves,
+            free=self._slots.free_for(known.reply_to),
+            busy=self._slots.busy,
+        )
         held = known.digest()
         if known.understands(envelope.HELD) and (is_asked or held != Held()):
             try:

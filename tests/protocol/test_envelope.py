@@ -308,6 +308,8 @@ headers = st.builds(
     soft_time_limit=st.none() | ordinal,
     mode=st.sampled_from([None, "alo", "amo"]),
     end=st.sampled_from([None, "done", "stopped", "limit", "crash"]),
+    node=st.none() | st.just({"node": "n", "have": {"cores": 2.5}, "cores_used": 0.5}),
+    need=st.none() | st.just({"memory": 5, "accelerators": {"gpu": 1}}),
 )
 
 

@@ -21,6 +21,7 @@ from protocol.messages import (
     Response,
 )
 from protocol.parcel import Parcel, Received
+from protocol.values import Json
 from worker.effects import Done, Effect, End, Run, Send
 
 BOOT = "b" * 16
@@ -69,6 +70,7 @@ class Native:
         reply_to: str | None = None,
         time_limit: int | None = None,
         soft_time_limit: int | None = None,
+        need: dict[str, Json] | None = None,
     ) -> Received:
         """REQUEST to this boot; limits in milliseconds, as on the wire."""
         header = Header(
@@ -82,6 +84,7 @@ class Native:
             mode="alo",
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
+            need=need,
         )
         around = Envelope(envelope.REQUEST, reply_to or self.name, uuid, header)
         return delivered(around, Request(task, args=(1,), arguments={"k": 2}), at_worker=True)

@@ -61,6 +61,12 @@ OPTIONS = [
     ),
     ("beat", 5.0, "1", 1.0, ["--beat", "0.5"], 0.5),
     ("drain_timeout", 30.0, "7.5", 7.5, ["--drain-timeout", "inf"], float("inf")),
+    ("cores", None, "2.5", 2.5, ["--cores", "4"], 4.0),
+    ("memory", None, "4 GiB", "4 GiB", ["--memory=500 MB"], "500 MB"),
+    ("disk", None, "4 GiB", "4 GiB", ["--disk=500 MB"], "500 MB"),
+    ("accelerators", None, "gpu=2,tpu=1", "gpu=2,tpu=1", ["--accelerators", "gpu"], "gpu"),
+    ("preemptible", False, "yes", True, ["--no-preemptible"], False),
+    ("node", None, "n1", "n1", ["--node=n2"], "n2"),
     ("log_level", "info", "error", "error", ["--log-level=debug"], "debug"),
 ]
 
@@ -79,7 +85,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default(
 
 def test_every_option_is_among_those_and_its_help_names_its_variable() -> None:
     said = cli._parser().format_help()
-    known = set(parse(["m"])) - {"tasks", "tasks_from_stdin", "no_banner"}
+    known = set(parse(["m"])) - {"tasks", "tasks_from_stdin", "no_banner", "share"}
     # Every command has these: tests/bus/wire/test_commandline.py.
     assert known == {option[0] for option in OPTIONS} | {"signing_keys", "require_signature"}
     for name in known:

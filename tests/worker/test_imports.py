@@ -38,6 +38,7 @@ def test_task_and_progress_load_no_broker_no_pool_no_schemas_and_no_thread() -> 
         "protocol.errors",
         "protocol.importable",
         "protocol.rate",
+        "protocol.resources",
         "protocol.retry",
         "protocol.size",
         "protocol.task",

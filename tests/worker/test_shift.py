@@ -11,6 +11,7 @@ from protocol import envelope, messages
 from protocol.failure import from_text
 from protocol.messages import Answer, Request, Response
 from protocol.parcel import Received, Refused
+from protocol.resources import NodeReport, Resources, report_from_json
 from protocol.size import MAX_BODY
 from protocol.timing import (
     BEAT,
@@ -1032,3 +1033,74 @@ def test_a_request_that_we_would_write_longer_than_a_body_may_be_is_not_put_back
     effects = shift.drain(2.0, 10.0)
     assert "FAILURE u2" in told(effects)
     assert "16 MiB" in failure_text(effects)
+
+
+# what is needed of the machine ------------------------------------------------------------------
+
+
+MACHINE = NodeReport("n1", Resources(cores=2, memory=1000), preemptible=True)
+
+
+def nodes(effects: list[Effect]) -> list[NodeReport | None]:
+    """What answers among these effects tell of the machine."""
+    found = [parcel for parcel in parcels(effects) if parcel.envelope.kind == envelope.NOTIFY]
+    return [report_from_json(parcel.envelope.header.node) for parcel in found]  # type: ignore[union-attr]
+
+
+def test_an_answer_tells_of_the_machine_and_that_it_is_heeded() -> None:
+    shift = make(machine=MACHINE)
+    shift.measured(0.5, 0.25)
+    effects = shift.heard([EX.question()], 1.0)
+    assert nodes(effects) == [
+        NodeReport(
+            "n1", MACHINE.have, True, free=MACHINE.have, busy=0, cores_used=0.5, memory_used=0.25
+        )
+    ]
+    caps = [header(p).caps for p in parcels(effects) if p.envelope.kind == envelope.NOTIFY]
+    assert envelope.RESOURCES in (caps[0] or ())
+    assert nodes(make().heard([EX.question()], 1.0)) == [None]
+
+
+def test_everybody_hears_what_there_is_and_nobody_what_is_free_for_somebody() -> None:
+    shift = make(machine=MACHINE)
+    (told_all,) = nodes(shift.offering([Offer(TASK)], 1.0))
+    assert told_all is not None
+    assert (told_all.have, told_all.free) == (MACHINE.have, None)
+
+
+def test_what_another_executor_has_is_not_free() -> None:
+    shift = make(machine=MACHINE, slots=4)
+    other = Native("ex-2")
+    shift.heard([EX.question(), other.question()], 0.0)
+    effects = shift.heard([EX.request("u1", 1, need={"cores": 1.5})], 1.0)
+    assert len(runs(effects)) == 1
+    (to_us,) = nodes(shift.heard([EX.question()], 2.0))
+    (to_other,) = nodes(shift.heard([other.question()], 2.0))
+    assert to_us is not None
+    assert to_other is not None
+    assert (to_us.free, to_us.busy) == (MACHINE.have, 1)
+    assert (to_other.free, to_other.busy) == (Resources(cores=0.5, memory=1000), 1)
+
+
+def test_what_has_no_room_for_too_long_goes_back_and_why_is_told_first() -> None:
+    shift = make(machine=MACHINE, slots=4)
+    other = Native("ex-2")
+    shift.heard([other.request("u1", 1, need={"cores": 2})], 0.0)
+    effects = shift.heard([EX.request("u2", 1, need={"cores": 1})], 0.5)
+    assert runs(effects) == []
+    effects = shift.tick(0.5 + QUEUE_PATIENCE)
+    mine = [parcel for parcel in parcels(effects) if parcel.address.routing_key.endswith("ex-1")]
+    kinds = [parcel.envelope.kind for parcel in mine]
+    assert kinds[0] == envelope.NOTIFY
+    assert kinds[-1] == envelope.RELEASE
+    (report,) = nodes([Send(parcel) for parcel in mine])
+    assert report is not None
+    assert report.free == Resources(memory=1000)
+
+
+def test_what_did_not_fit_is_started_when_another_ends() -> None:
+    shift = make(machine=MACHINE, slots=4)
+    (first,) = runs(shift.heard([EX.request("u1", 1, need={"cores": 2})], 0.0))
+    assert runs(shift.heard([EX.request("u2", 2, need={"cores": 1})], 0.1)) == []
+    effects = shift.reported([Ended(first.work.key, 5)], 0.2)
+    assert [run.work.uuid for run in runs(effects)] == ["u2"]

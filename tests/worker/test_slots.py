@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages import Request
+from protocol.resources import Resources
 from protocol.timing import CREDIT_MAX
+from protocol.values import Json
 from tests.worker.executors import TASK, Native, Taskflow
 from worker.record import Record
 from worker.slots import Slots
@@ -74,6 +76,114 @@ def test_a_limit_that_cannot_be_kept_is_refused_in_words(
         "workers with --pool processes"
     )
     assert slots(PLAIN, can_stop=False).why_not(record()) is None
+
+
+# what is needed of the machine --------------------------------------------------------------------
+
+
+HAVE = Resources(cores=4, memory=1000, accelerators={"gpu": 1})
+
+
+def needing(uuid: str, who: Native = EX, **need: Json) -> Record:
+    """A native request that needs this."""
+    received = who.request(uuid, int(uuid), need=need or None)
+    assert isinstance(received.message, Request)
+    return Record(uuid, who.name, received.message, received.envelope.header, 0.0)
+
+
+def machine(count: int = 8) -> Slots:
+    """More slots than cores."""
+    many = Slots("w", count, can_stop=True, have=HAVE)
+    many.offer([PLAIN])
+    return many
+
+
+def started(many: Slots) -> list[str]:
+    """Start whatever there is room for; in order."""
+    found = []
+    while (one := many.next) is not None:
+        many.start(one)
+        found.append(one.uuid)
+    return found
+
+
+def test_what_fits_is_started_and_what_does_not_waits_for_an_end() -> None:
+    many = machine()
+    first, large, small, plain = (
+        needing("1", cores=3),
+        needing("2", cores=2),
+        needing("3", cores=1),
+        needing("4"),
+    )
+    for one in (first, large, small, plain):
+        many.queue[one] = None
+    assert started(many) == ["1", "3", "4"]
+    many.end(small.key, 1.0)
+    assert many.next is None
+    many.end(first.key, 2.0)
+    assert started(many) == ["2"]
+    assert many.busy == 2
+
+
+def test_a_slot_is_needed_as_well() -> None:
+    many = machine(1)
+    for uuid in ("1", "2"):
+        many.queue[needing(uuid, cores=1)] = None
+    assert started(many) == ["1"]
+
+
+@pytest.mark.parametrize("need", [{"memory": 600}, {"accelerators": {"gpu": 1}}, {"cores": 2.001}])
+def test_each_resource_is_given_once(need: dict[str, Json]) -> None:
+    many = machine()
+    for uuid in ("1", "2"):
+        many.queue[needing(uuid, **need)] = None
+    assert started(many) == ["1"]
+
+
+def test_what_is_free_for_one_is_all_that_others_do_not_have_whether_it_runs_or_waits() -> None:
+    many = machine()
+    other = Native("ex-2")
+    for one in (needing("1", cores=1), needing("2", other, cores=2), needing("3", other, cores=2)):
+        many.queue[one] = None
+    assert started(many) == ["1", "2"]
+    assert many.free_for("ex-2") == Resources(cores=3, memory=1000, accelerators={"gpu": 1})
+    assert many.free_for("ex-1") == Resources(memory=1000, accelerators={"gpu": 1})
+    assert slots().free_for("ex-1") is None
+
+
+def test_what_can_never_fit_fails_in_words() -> None:
+    failure = machine().why_not(needing("1", memory=1001))
+    assert failure is not None
+    assert failure["exc_type_names"][0] == "protocol.errors.InsufficientSystemResources"
+    assert failure["exception_str"] == (
+        f"worker w did not run {TASK}: it needs 1,001 bytes of memory, and there is 1,000 bytes of "
+        "memory here; run it on a larger machine, or ask for less"
+    )
+    assert machine().why_not(needing("1", memory=1000)) is None
+
+
+def test_who_has_told_nothing_of_its_machine_runs_nothing_that_needs_some() -> None:
+    failure = slots(can_stop=False).why_not(needing("1", cores=1))
+    assert failure is not None
+    assert "has told nobody what it has" in failure["exception_str"]
+
+
+def test_memory_is_a_limit_of_the_run() -> None:
+    many = machine()
+    for one in (needing("1", memory=500), needing("2", cores=1)):
+        many.queue[one] = None
+        assert many.start(one).memory_limit == (500 if one.uuid == "1" else None)
+
+
+def test_a_run_that_is_left_behind_gives_back_what_it_took() -> None:
+    many = machine()
+    one = needing("1", cores=4)
+    many.queue[one] = None
+    many.start(one)
+    assert many.leave(one.key) is one
+    assert many.leave(one.key) is None
+    many.queue[needing("2", cores=4)] = None
+    assert started(many) == ["2"]
 
 
 def test_credit_never_exceeds_what_a_message_may_say() -> None:
