@@ -1,5 +1,5 @@
-"""``python -m executor COMMAND`` (installed: ``taskline``): ``submit``, ``workers``, ``journal``,
-``dlq``, ``demo``.
+"""``python -m executor COMMAND`` (installed: ``taskline``): ``submit``, ``workers``, ``nodes``,
+``journal``, ``dlq``, ``demo``.
 
 What was asked for goes to the standard output, everything else to the standard error. No wait is
 without an end: a request expires, and Ctrl-C ends any of it. What each command does is in
@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import Final
 
 from bus.wire.commandline import Parser
-from executor.commands import demo, dlq, journal, submit, workers
+from executor.commands import demo, dlq, journal, nodes, submit, workers
 from executor.commands.exits import FAILED, INTERRUPTED, exit_code
 from executor.commands.options import EXITS, PROGRAM
 from protocol import __version__
@@ -24,6 +24,7 @@ from protocol.errors import TasklineError
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "submit": submit.run,
     "workers": workers.run,
+    "nodes": nodes.run,
     "journal": journal.run,
     "dlq": dlq.run,
     "demo": demo.run,
@@ -59,7 +60,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "command",
         choices=_COMMANDS,
-        help="submit a task, list the workers, read a journal, see to its dead letters, or see "
-        "what it is like",
+        help="submit a task, list the workers or their machines, read a journal, see to its dead "
+        "letters, or see what it is like",
     )
     return parser

@@ -24,6 +24,7 @@ from bus.news import Bus
 from executor import naming, uuids
 from executor.engine import Engine
 from executor.future import Future
+from executor.nodes import NodeInfo
 from executor.options import Options, lay_over, order_of
 from executor.recall import OnConflict
 from executor.turn import Open
@@ -32,6 +33,7 @@ from protocol import kombu_json, messages
 from protocol.errors import ConfigurationError, ExecutorClosed, UnnameableTask, ValueRefused
 from protocol.failure import FailureDict, RemoteError, from_exception, from_remote
 from protocol.messages import Action, Request
+from protocol.resources import Requirements
 from protocol.retry import Retry
 from protocol.size import MAX_BODY
 from protocol.task import (
@@ -40,6 +42,7 @@ from protocol.task import (
     importable_name,
     importing,
 )
+from protocol.timing import REQUEST_TIMEOUT
 from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC, Dialect
 from protocol.values import Json, check
 
@@ -80,6 +83,9 @@ class Executor(concurrent.futures.Executor):
     ``Running``, ``Progress``, ``Ended`` and so on (``protocol.events``). It is told on the thread
     that made the bus, when that looks; nobody here waits for it.
 
+    ``patience``: seconds for which a request without a ``timeout`` waits while no worker that is
+    heard from offers its task; ``math.inf``: until one does.
+
     A program that ends without ``shutdown()`` leaves what is open, and says so. After
     ``shutdown(wait=False)`` its end waits for what is open as the standard library's pools do, but
     for 7 s at most: tasks run elsewhere, perhaps for days. Either way it has ended within about
@@ -104,6 +110,7 @@ class Executor(concurrent.futures.Executor):
         signing_keys: str | os.PathLike[str] | None = None,
         require_signature: bool | None = None,
         bus: Bus | None = None,
+        patience: float = REQUEST_TIMEOUT,
     ) -> None:
         if isinstance(topics, str):
             raise ConfigurationError(f"topics={topics!r}: give a list, such as [{topics!r}]")
@@ -115,6 +122,8 @@ class Executor(concurrent.futures.Executor):
                 f"{importing.get()} for its tasks, and would start workers that import it again: "
                 'put what the program does under  if __name__ == "__main__":'
             )
+        if not isinstance(patience, (int, float)) or not patience > 0:
+            raise ConfigurationError(f"patience={patience!r}: seconds, more than 0")
         caller = sys._getframe(1).f_globals  # noqa: SLF001 - whose module private workers offer
         self._engine = Engine(
             url,
@@ -127,6 +136,7 @@ class Executor(concurrent.futures.Executor):
             signing_keys=signing_keys,
             require_signature=require_signature,
             bus=bus,
+            patience=patience,
             workers=workers,
             offers=lambda: _module_of(caller),
         )
@@ -301,6 +311,8 @@ class Executor(concurrent.futures.Executor):
         rate: str | None = None,
         max_running: int | None = None,
         retries: Retry | int | None = None,
+        resources: Requirements | Mapping[str, Any] | None = None,
+        worker: str | None = None,
     ) -> Executor:
         """A light executor on the same engine, whose calls are made like this.
 
@@ -354,6 +366,15 @@ class Executor(concurrent.futures.Executor):
         0 is none. Between two runs the request waits here, is neither done nor running, and can be
         cancelled; ``timeout`` counts anew from the end of each wait.
 
+        ``resources`` as in ``@task``, before which it goes as a whole: a :class:`Requirements`, or
+        a dict of the same. It runs only on a worker that has all of it free, and is ended if it
+        takes more memory (``MemoryLimitExceeded``), or longer than its ``wall_time`` where no
+        ``time_limit`` is said. If all workers that offer it are too small, for 5 s, or for its
+        ``timeout`` where it has one, it ends as ``InsufficientSystemResources``, which says what is
+        short.
+
+        ``worker``: the name of the one worker it is for.
+
         Raises ``ConfigurationError`` for what cannot be. Any thread.
         """
         self._engine.demand_same_process()
@@ -374,6 +395,8 @@ class Executor(concurrent.futures.Executor):
             rate=rate,
             max_running=max_running,
             retries=retries,
+            resources=resources,
+            worker=worker,
         )
         laid = lay_over(self._options, said, self._engine.topics, self._engine.broker)
         light = object.__new__(type(self))
@@ -415,6 +438,30 @@ class Executor(concurrent.futures.Executor):
         Raises ``WaitTimeout`` after ``timeout`` seconds, saying how many there are.
         """
         return self._engine.wait_for_workers(n, timeout)
+
+    def nodes(self) -> dict[str, NodeInfo]:
+        """The machines of the workers heard from, by name: how large, and how much is promised.
+
+        Only those whose workers tell of them. Waits 5 s for its own keeper at most.
+        """
+        return self._engine.nodes()
+
+    def node_in_use(self, name: str) -> bool:
+        """Whether something waits or runs there, of any executor. False for one nobody knows."""
+        node = self._engine.nodes().get(name)
+        return node is not None and node.busy > 0
+
+    def ignore_node(self, name: str) -> None:
+        """Send nothing more to this machine, or to the worker of this name; what is there goes on.
+
+        So that it can be taken away once :meth:`node_in_use` says that it is idle. A name that
+        nobody has is remembered, in case somebody comes.
+        """
+        self._engine.ignore(name, is_ignored=True)
+
+    def unignore_node(self, name: str) -> None:
+        """Send there again."""
+        self._engine.ignore(name, is_ignored=False)
 
     def counts(self) -> dict[str, int]:
         """What was refused, dropped or came to nothing (late, double, illegal), by reason.

@@ -9,6 +9,10 @@ uuid of a request has read it, and is *proven*: no guess brings that about. Whil
 there, nobody else is given more than one request, nor any that was lost twice; and what a message
 says with an older clock than was heard already is no sign of life: it may be a copy.
 
+What a request says it needs is promised once: of what a worker has told to be free for us, all that
+it was sent and may still hold is taken off. Who runs it keeps to that as well, and gives back what
+others were quicker with.
+
 Who falls silent for a lease is forgotten, but not its tickets and its inbox: it may come back. Who
 holds something that is waited for is watched even if it has told us nothing of itself yet: a worker
 known from the journal, or one that spoke up again about a run.
@@ -20,10 +24,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from protocol.envelope import BATCH, CAPS, STOPS, Header
+from protocol.envelope import BATCH, CAPS, RESOURCES, STOPS, Header
+from protocol.resources import NOTHING, NodeReport, Requirements, Resources, report_from_json
 from protocol.tickets import Ticket
 from protocol.timing import BEAT, CLOCK_RATE_DRIFT, MAX_BEAT, WORKER_EXPIRY, lease
 from protocol.topology import Dialect, is_addressable
@@ -62,6 +68,7 @@ class Peer:
         "heard",
         "inbox",
         "is_dead",
+        "is_ignored",
         "is_proven",
         "key",
         "last_ticket",
@@ -69,11 +76,13 @@ class Peer:
         "name",
         "noted",
         "open",
+        "report",
         "said",
         "slots",
         "spoke",
         "told",
         "topics",
+        "used",
     )
 
     def __init__(self, key: str, dialect: Dialect, name: str) -> None:
@@ -104,6 +113,12 @@ class Peer:
         self.is_dead = False
         #: It has answered a request, which it must have read for that.
         self.is_proven = False
+        #: What it tells of its machine; None: nothing, or it has not answered yet.
+        self.report: NodeReport | None = None
+        #: What of that is promised to what is open or doubtful here.
+        self.used = NOTHING
+        #: Nothing more is sent there, as its user has asked.
+        self.is_ignored = False
         #: It was sent a request, and has not answered in time.
         self.has_failed = False
         #: Attempts sent to it that are waited for, or that it says it has: these use its credit.
@@ -165,9 +180,43 @@ class Peer:
         """Whether it has been heard from within its beat. taskflow's workers have none."""
         return not self.is_native or now - self.heard <= self.beat
 
-    def suits(self, named_only: bool, must_stop: bool) -> bool:
-        """Whether it can take what has these needs (see ``lanes.LaneKey``)."""
+    def suits(
+        self,
+        named_only: bool,
+        must_stop: bool,
+        needs: Requirements | None = None,
+        worker: str | None = None,
+    ) -> bool:
+        """Whether it can take what has these needs, now or later (see ``lanes.LaneKey``)."""
+        if self.is_ignored or (worker is not None and worker != self.name):
+            return False
+        if needs is not None and not self.could_hold(needs):
+            return False
         return self.can_stop if must_stop else self.is_native or named_only
+
+    def could_hold(self, needs: Requirements) -> bool:
+        """Whether its machine is large enough, and may be interrupted only where that may be."""
+        report = self.report
+        return (
+            report is not None
+            and self.caps is not None
+            and RESOURCES in self.caps
+            and (needs.preemptible or not report.preemptible)
+            and report.have.holds(needs.amount)
+        )
+
+    @property
+    def free(self) -> Resources:
+        """What of its machine is left for us."""
+        if self.report is None:
+            return NOTHING
+        told = self.report.free
+        return (self.report.have if told is None else told).minus(self.used)
+
+    @property
+    def node(self) -> str | None:
+        """The name of its machine, if it tells that."""
+        return None if self.report is None else self.report.node
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -180,8 +229,11 @@ class Peer:
 
     def take(self, attempt: Attempt) -> None:
         """It has this one, or is about to."""
-        self.doubtful.pop(attempt.handle, None)
-        self.open[attempt.handle] = attempt
+        handle = attempt.handle
+        if attempt.needs is not None and not (handle in self.open or handle in self.doubtful):
+            self.used = self.used.plus(attempt.needs)
+        self.doubtful.pop(handle, None)
+        self.open[handle] = attempt
 
     def doubt(self, attempt: Attempt) -> None:
         """Whether it has this one, nobody knows."""
@@ -190,8 +242,11 @@ class Peer:
 
     def drop(self, attempt: Attempt) -> None:
         """Nothing of this one is there any more, or is of any interest."""
-        self.open.pop(attempt.handle, None)
-        self.doubtful.pop(attempt.handle, None)
+        handle = attempt.handle
+        was_open = self.open.pop(handle, None) is not None
+        was_doubtful = self.doubtful.pop(handle, None) is not None
+        if attempt.needs is not None and (was_open or was_doubtful):
+            self.used = self.used.minus(attempt.needs)
 
     def offers(self, task: str, topics: Iterable[str]) -> str | None:
         """The first of these topics on which it offers the task."""
@@ -270,6 +325,8 @@ class Directory:
         self._forgotten: dict[tuple[Dialect, str], Peer] = {}
         #: What the names of all they offer take, in bytes, near enough.
         self._offered = 0
+        #: Machines, or workers, by name, to which nothing more is sent.
+        self._ignored: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """How many have told what they offer."""
@@ -369,6 +426,8 @@ class Directory:
             peer.credit = header.credit or 0
             peer.slots = header.slots
             peer.caps = frozenset(header.caps or ())
+            peer.report = _report(header, peer.report)
+            peer.is_ignored = not self._ignored.isdisjoint((peer.node, peer.name))
             peer.beat = min(header.beat / 1000, MAX_BEAT) if header.beat else BEAT
             if not peer.clocks:  # otherwise it was read when the message came in
                 peer.read_clock(header.clock, now)
@@ -396,6 +455,9 @@ class Directory:
         named_only: bool,
         must_stop: bool = False,
         only_proven: bool = False,
+        needs: Requirements | None = None,
+        worker: str | None = None,
+        spared: Container[Peer] = (),
     ) -> tuple[Peer, str] | None:
         """Who gets the next request of this task, and on which topic.
 
@@ -406,7 +468,9 @@ class Directory:
 
         Whoever has a slot free before those where it would queue, then the proven, then most room,
         ties at random. Native workers before taskflow ones, which have no bound and would take
-        everything. With ``must_stop`` only who can end a task that runs.
+        everything. With ``must_stop`` only who can end a task that runs, with ``worker`` only who
+        is called so. With ``needs`` only where all of that is free, and nobody who is ``spared``
+        for somebody else who needs more.
 
         While somebody proven offers it, with room or without, nobody else gets a second request
         before he has answered the first, or, with ``only_proven``, this one.
@@ -415,9 +479,11 @@ class Directory:
         is_anybody_proven = False
         for peer in self._peers.values():
             has_room = peer.room > 0
+            if needs is not None and has_room:
+                has_room = peer not in spared and peer.free.holds(needs.amount)
             if not (has_room or (peer.is_proven and not is_anybody_proven)):
                 continue
-            if not peer.suits(named_only, must_stop):
+            if not peer.suits(named_only, must_stop, needs, worker):
                 continue
             topic = peer.offers(task, topics)
             if topic is None or not peer.is_in_time(now):
@@ -431,14 +497,45 @@ class Directory:
                     trusted.add(rank, peer, topic)
         return trusted.one() if is_anybody_proven else best.one()
 
+    def roomiest(
+        self, task: str, topics: tuple[str, ...], now: float, needs: Requirements
+    ) -> Peer | None:
+        """Of those who could hold this, and have not room for it now, who has most of it free."""
+        found = [
+            peer
+            for peer in self._peers.values()
+            if peer.suits(named_only=False, must_stop=False, needs=needs)
+            and peer.is_in_time(now)
+            and peer.offers(task, topics) is not None
+        ]
+        return max(found, key=lambda peer: (peer.free.cores, peer.free.memory), default=None)
+
+    def ignore(self, names: Iterable[str]) -> None:
+        """To these machines, or workers, by name, nothing more is sent; to all others again."""
+        self._ignored = frozenset(names)
+        for peer in (*self._peers.values(), *self._forgotten.values()):
+            peer.is_ignored = not self._ignored.isdisjoint((peer.node, peer.name))
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Those."""
+        return self._ignored
+
     def offered(
-        self, task: str, topics: tuple[str, ...], *, named_only: bool, must_stop: bool = False
+        self,
+        task: str,
+        topics: tuple[str, ...],
+        *,
+        named_only: bool,
+        must_stop: bool = False,
+        needs: Requirements | None = None,
+        worker: str | None = None,
     ) -> bool:
         """Whether anybody who suits offers the task, with room or without."""
         return any(
             peer.offers(task, topics) is not None
             for peer in self._peers.values()
-            if peer.suits(named_only, must_stop)
+            if peer.suits(named_only, must_stop, needs, worker)
         )
 
     def next_expiry(self) -> float | None:
@@ -497,3 +594,11 @@ def _is_own(header: Header) -> bool:
 
 def _weight(tasks: Collection[str]) -> int:
     return sum(map(len, tasks)) + _NAME * len(tasks)
+
+
+def _report(header: Header, before: NodeReport | None) -> NodeReport | None:
+    """What it tells of its machine now; what is free for us is not told to everybody, and stays."""
+    report = None if header.node is None else report_from_json(header.node)
+    if report is None or report.free is not None or before is None:
+        return report
+    return replace(report, free=before.free)

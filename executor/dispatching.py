@@ -7,6 +7,8 @@ directory decides; in which order requests wait, the lanes. Keeper only.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from executor import words
 from executor.book import Book
 from executor.directory import Peer
@@ -16,7 +18,8 @@ from executor.request import Attempt, Request, start_by_passes
 from executor.withdrawals import Withdrawals
 from protocol.envelope import HELD
 from protocol.events import Dispatched
-from protocol.timing import BEAT, CLOCK_MARGIN, REQUEST_TIMEOUT, START_WINDOW
+from protocol.resources import Requirements
+from protocol.timing import BEAT, CLOCK_MARGIN, REQUEST_TIMEOUT, RESERVE_AFTER, START_WINDOW
 
 
 class Dispatching:
@@ -26,12 +29,17 @@ class Dispatching:
         self._book = book
         self._withdrawals = withdrawals
         self._incarnation = incarnation
+        #: Machines that nothing else that needs room is sent to, until there is room for these.
+        self._kept: dict[LaneKey, Peer] = {}
 
     def fill(self, now: float) -> None:
         """Use the credit there is, one lane after the other in turn."""
         lanes = self._book.lanes
         self._book.throttle.forget_wakes()
-        for key in lanes.occupied():
+        occupied = lanes.occupied()
+        if self._kept:
+            self._kept = {key: peer for key, peer in self._kept.items() if key in set(occupied)}
+        for key in occupied:
             if self.serve(key, now):
                 lanes.had_turn(key)
 
@@ -59,13 +67,41 @@ class Dispatching:
                 must_stop=key.must_stop,
                 # Lost once it may go to a newcomer: perhaps all who are proven are dead by now.
                 only_proven=request.lost > 1,
+                needs=key.needs,
+                worker=key.worker,
+                spared=self._kept_from(key),
             )
             if chosen is None:
+                if key.needs is not None and now - request.ready_since >= RESERVE_AFTER:
+                    self._keep_room(key, key.needs, now)
                 break
+            self._kept.pop(key, None)
             book.lanes.leave(request)
             self._dispatch(request, *chosen, now)
             served = True
         return served
+
+    def _kept_from(self, key: LaneKey) -> Container[Peer]:
+        """The machines that are kept for others whose turn is not after this one's."""
+        if not self._kept or key.needs is None:
+            return ()
+        return [p for k, p in self._kept.items() if k != key and k.priority >= key.priority]
+
+    def _keep_room(self, key: LaneKey, needs: Requirements, now: float) -> None:
+        """It has waited for long: or what needs less, and comes later, would be quicker for ever.
+
+        Nothing more that says what it needs is sent to one machine, until there is room on it.
+        """
+        kept = self._kept.get(key)
+        directory = self._book.directory
+        if kept is not None and kept.is_in_time(now) and kept.suits(False, False, needs):
+            return
+        taken = [peer for other, peer in self._kept.items() if other != key]
+        peer = directory.roomiest(key.task, key.topics, now, needs)
+        if peer is not None and peer not in taken:
+            self._kept[key] = peer
+        else:
+            self._kept.pop(key, None)
 
     def refuse_limits(self, now: float) -> None:
         """End what has a limit, where somebody offers the task but nobody could keep that."""
@@ -110,6 +146,7 @@ class Dispatching:
             sent=now,
             window=window,
             base=request.base,
+            needs=None if order.needs is None else order.needs.amount,
         )
         if peer.is_native:
             attempt.start_by = peer.start_by(now, window)

@@ -41,6 +41,7 @@ from executor.keeper import (
 from executor.ledger import Ledger
 from executor.memory import Memory
 from executor.moments import Moments
+from executor.nodes import NodeInfo, list_nodes
 from executor.pen import Pen
 from executor.places import check_topics, queues_of, topics_of
 from executor.private import hire
@@ -90,6 +91,7 @@ class Engine:
         signing_keys: str | os.PathLike[str] | None,
         require_signature: bool | None,
         bus: Bus | None,
+        patience: float,
         workers: int,
         offers: Callable[[], Sequence[str]],
     ) -> None:
@@ -159,7 +161,7 @@ class Engine:
             )
             self._claims = Claims(self.broker, name=f"taskline-claims-{self.id[:8]}")
             self._herald = self._make_herald(bus, name)
-            self._keeper = self._make_keeper(exchange, workers)
+            self._keeper = self._make_keeper(exchange, workers, patience)
             if self._journal is not None:
                 make = self._make_future
                 self._taken = take_up(self._journal, self._requests, self._keeper, make)
@@ -207,7 +209,7 @@ class Engine:
         opened = events.Opened(name or self.id, incarnation, self.id)
         return Herald(bus, opened, keeps_journal=journal is not None)
 
-    def _make_keeper(self, exchange: str, workers: int) -> Keeper:
+    def _make_keeper(self, exchange: str, workers: int, patience: float) -> Keeper:
         """The keeper with its ledger, the door to it, and all that finds a request again."""
         memory = Memory()
         journal = self._journal
@@ -223,6 +225,7 @@ class Engine:
             self.topics[0] if workers else None,
             incarnation=incarnation,
             keeps_journal=journal is not None,
+            patience=patience,
         )
         keeper = Keeper(
             ledger,
@@ -332,6 +335,14 @@ class Engine:
     def workers(self) -> list[WorkerInfo]:
         """The workers heard from and not forgotten, by name."""
         return self._ask(list_workers)
+
+    def nodes(self) -> dict[str, NodeInfo]:
+        """The machines they are on, by name."""
+        return self._ask(list_nodes)
+
+    def ignore(self, name: str, *, is_ignored: bool) -> None:
+        """Send nothing more to this machine, or worker, or again."""
+        self._ask(lambda ledger, now: ledger.ignore(name, now, is_ignored=is_ignored))
 
     def counts(self) -> dict[str, int]:
         """What was refused, dropped or came to nothing, by reason."""

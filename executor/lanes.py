@@ -15,7 +15,8 @@ from typing import NamedTuple
 from executor.directory import Directory
 from executor.request import Request
 from protocol.rate import Rate
-from protocol.timing import REQUEST_TIMEOUT
+from protocol.resources import Requirements
+from protocol.timing import FIT_PATIENCE, REQUEST_TIMEOUT
 
 
 class LaneKey(NamedTuple):
@@ -34,12 +35,15 @@ class LaneKey(NamedTuple):
     #: What the throttle goes by.
     rate: Rate | None = None
     max_running: int | None = None
+    #: What is needed where it runs, and the name of the worker it is for.
+    needs: Requirements | None = None
+    worker: str | None = None
 
 
 class Lane:
     """Requests that wait in the order they came: by submission, or when their time came."""
 
-    __slots__ = ("unoffered_since", "waiting", "was_offered")
+    __slots__ = ("too_large_since", "unoffered_since", "waiting", "was_offered")
 
     def __init__(self) -> None:
         #: By uuid, so that each waits once and leaves from wherever it stands.
@@ -48,6 +52,8 @@ class Lane:
         self.unoffered_since: float | None = None
         #: Whether somebody did since the lane came to be.
         self.was_offered = False
+        #: Since when all who offer the task are too small for it; None while that is not so.
+        self.too_large_since: float | None = None
 
     @property
     def first(self) -> Request:
@@ -88,6 +94,7 @@ class Lanes:
             lane = self._lanes[key] = Lane()
             lane.was_offered = self._is_offered(key)
             lane.unoffered_since = None if lane.was_offered else now
+            self._note_size(key, lane, now)
         lane.waiting[uuid] = request
         self._where[uuid] = key
         if in_front:
@@ -121,12 +128,14 @@ class Lanes:
         for key in list(self._lanes):
             lane = self._lanes[key]
             if self._is_offered(key):
-                lane.unoffered_since = None
+                lane.unoffered_since = lane.too_large_since = None
                 lane.was_offered = True
             elif not lane.waiting:
                 del self._lanes[key]
-            elif lane.unoffered_since is None:
-                lane.unoffered_since = now
+            else:
+                if lane.unoffered_since is None:
+                    lane.unoffered_since = now
+                self._note_size(key, lane, now)
 
     def next_expiry(self) -> float | None:
         """When the next request will have waited too long for somebody to offer its task."""
@@ -149,6 +158,7 @@ class Lanes:
             and lane.waiting
             and not lane.was_offered
             and self._directory.offered(key.task, key.topics, named_only=key.named_only)
+            and not self._is_offered(key._replace(needs=None))
         ]
 
     def _unoffered(self) -> list[Lane]:
@@ -159,12 +169,28 @@ class Lanes:
         ]
 
     def _due(self, lane: Lane) -> float:
-        return max(lane.first.ready_since, lane.unoffered_since or 0.0) + self.patience
+        ready = lane.first.ready_since
+        due = max(ready, lane.unoffered_since or 0.0) + self.patience
+        if lane.too_large_since is not None and not lane.was_offered:
+            return min(due, max(ready, lane.too_large_since) + FIT_PATIENCE)
+        return due
 
     def _is_offered(self, key: LaneKey) -> bool:
         return self._directory.offered(
-            key.task, key.topics, named_only=key.named_only, must_stop=key.must_stop
+            key.task,
+            key.topics,
+            named_only=key.named_only,
+            must_stop=key.must_stop,
+            needs=key.needs,
+            worker=key.worker,
         )
+
+    def _note_size(self, key: LaneKey, lane: Lane, now: float) -> None:
+        """Nobody suits: whether that is for what it needs alone."""
+        if key.needs is None or not self._is_offered(key._replace(needs=None)):
+            lane.too_large_since = None
+        elif lane.too_large_since is None:
+            lane.too_large_since = now
 
 
 def key_of(request: Request) -> LaneKey:
@@ -179,6 +205,8 @@ def key_of(request: Request) -> LaneKey:
         priority=order.priority,
         rate=order.rate,
         max_running=order.max_running,
+        needs=order.needs,
+        worker=order.worker,
     )
 
 

@@ -66,6 +66,7 @@ from protocol.timing import (
     KEEP,
     KEEP_JOURNALED,
     NOTIFY_PERIOD,
+    REQUEST_TIMEOUT,
     TASKFLOW_SILENCE,
 )
 from protocol.topology import Dialect, Names
@@ -87,8 +88,11 @@ class Ledger:
         *,
         incarnation: int = 1,
         keeps_journal: bool = False,
+        patience: float = REQUEST_TIMEOUT,
     ) -> None:
-        """``private``: the topic of the executor's own workers, if it has any."""
+        """``private``: the topic of the executor's own workers, if it has any. ``patience``:
+        seconds for which a request without a time of its own waits while nobody offers its task.
+        """
         self._topics = topics
         self._names = {dialect: Names(dialect, exchange) for dialect in dialects}
         #: Seconds for which workers keep what they have for us while we are silent.
@@ -105,6 +109,7 @@ class Ledger:
         self.counts = book.counts
         self._requests = book.requests
         self._lanes = book.lanes
+        self._lanes.patience = patience
         self._timers = book.timers
         self._receipts = book.receipts
         #: When native and taskflow's workers are next asked who is there.
@@ -266,6 +271,15 @@ class Ledger:
             self._dispatching.refuse_limits(now)
         self._book.post(now)
         return self._book.take()
+
+    def ignore(self, name: str, now: float, *, is_ignored: bool) -> None:
+        """To the machine, or worker, of this name nothing more is sent, or again; with the next
+        tick, at the latest.
+        """
+        names = self.directory.ignored
+        self.directory.ignore(names | {name} if is_ignored else names - {name})
+        self._lanes.note_offers(now)
+        self._next_call = min(self._next_call, now)
 
     def leaving(self) -> list[Effect]:
         """We are about to end: receipts that were still gathering leave at once."""

@@ -72,6 +72,7 @@ class Letters:
             keep=self._keep if self._keep != KEEP else None,
             time_limit=_milliseconds(order.time_limit),
             soft_time_limit=_milliseconds(order.soft_time_limit),
+            need=None if order.needs is None else order.needs.to_json(),
         )
         around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
         return Parcel(self._inbox(peer, topic), around, order.body)

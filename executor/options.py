@@ -8,11 +8,11 @@ itself (``order_of``). What ``Executor.options`` documents is what these are. An
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from bus.wire import BrokerUrl, demand_place
 from executor.moments import Moments
@@ -20,6 +20,7 @@ from executor.recall import OnConflict
 from executor.request import Order
 from protocol.errors import ConfigurationError
 from protocol.rate import Rate, parse_rate
+from protocol.resources import Requirements, parse_requirements
 from protocol.retry import Retry, parse_retries
 from protocol.task import (
     MAX_LIMIT,
@@ -56,6 +57,8 @@ class Options:
     rate: str | None = None
     max_running: int | None = None
     retries: Retry | int | None = None
+    resources: Requirements | Mapping[str, Any] | None = None
+    worker: str | None = None
 
 
 def lay_over(here: Options, said: Options, topics: Sequence[str], broker: BrokerUrl) -> Options:
@@ -64,6 +67,8 @@ def lay_over(here: Options, said: Options, topics: Sequence[str], broker: Broker
     ``topics`` and ``broker``: the executor's.
     """
     _check(said, topics, broker)
+    if said.resources is not None:
+        said = replace(said, resources=parse_requirements("options()", said.resources))
     if said.delay is not None or said.eta is not None:
         here = replace(here, delay=None, eta=None)
     names = [each.name for each in fields(Options)]
@@ -97,7 +102,8 @@ def order_of(
             f"cannot submit {task} with unique_for={options.unique_for!r} and no key: "
             "say what is to be unique, as options(key=…, unique_for=…)"
         )
-    time_limit, soft_time_limit = _limits(task, options, recorded)
+    needs = parse_requirements("resources", options.resources or recorded.resources)
+    time_limit, soft_time_limit = _limits(task, options, recorded, needs)
     delivery = options.delivery or recorded.delivery
     retries = recorded.retries if options.retries is None else options.retries
     policy = parse_retries("retries", retries)
@@ -123,6 +129,8 @@ def order_of(
         rate=_rate(options.rate or recorded.rate),
         max_running=options.max_running or recorded.max_running,
         retries=policy,
+        needs=needs,
+        worker=options.worker,
     )
 
 
@@ -150,6 +158,8 @@ def _check(said: Options, topics: Sequence[str], broker: BrokerUrl) -> None:
     if said.max_running is not None:
         check_max_running("options()", said.max_running)
     parse_retries("options()", said.retries)
+    if said.worker is not None:
+        check_name("worker", said.worker)
     if said.delay is not None or said.eta is not None:
         _check_start(said.delay, said.eta)
 
@@ -198,15 +208,21 @@ def _check_start(delay: float | None, eta: datetime | None) -> None:
 
 
 def _limits(
-    task: str, options: Options, recorded: TaskOptions
+    task: str, options: Options, recorded: TaskOptions, needs: Requirements | None
 ) -> tuple[float | None, float | None]:
-    """The two limits of a call: what is said beside it, else what the task says of itself."""
+    """The two limits of a call: what is said beside it, else what the task says of itself.
+
+    A wall time is the first of them where nothing else is said of it.
+    """
     time_limit, soft = options.time_limit, options.soft_time_limit
     if time_limit is None:
         time_limit = recorded.time_limit
     if soft is None:
         soft = recorded.soft_time_limit
-    if options.time_limit is not None or options.soft_time_limit is not None:
+    wall_time = None if needs is None else needs.wall_time
+    if time_limit is None:
+        time_limit = wall_time
+    if (options.time_limit, options.soft_time_limit, wall_time) != (None, None, None):
         check_limits(f"submitting {task}", time_limit, soft)
     return time_limit, soft
 

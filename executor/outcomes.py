@@ -14,7 +14,12 @@ from typing import Any, Final
 from executor.effects import Error, Failed, Outcome, Value, Withdrawn
 from executor.future import Future
 from protocol import errors
-from protocol.errors import RequestEnded, RequestTimeout, TasklineError
+from protocol.errors import (
+    InsufficientSystemResources,
+    RequestEnded,
+    RequestTimeout,
+    TasklineError,
+)
 from protocol.events import Ended
 from protocol.failure import to_exception
 from protocol.values import Json
@@ -83,6 +88,8 @@ def settle(future: Future[Any], outcome: Outcome) -> None:
         pass  # its user has set it meanwhile; not that they should
 
 
+#: What an error about resources tells besides its words.
+_OF_TOO_LITTLE: Final = ("resource", "requested", "available", "source", "hint")
 _TASK_CANCELLED: Final = "TaskCancelled"
 
 
@@ -93,6 +100,8 @@ def _written(error: Exception) -> Json:
     written: dict[str, Json] = {"type": kind.__name__, "message": str(error)}
     if isinstance(error, RequestTimeout):
         written["state"] = error.state
+    if isinstance(error, InsufficientSystemResources):
+        written |= {name: getattr(error, name) for name in _OF_TOO_LITTLE}
     return written
 
 
@@ -102,6 +111,9 @@ def _read(value: Json, uuid: str) -> TasklineError:
     kind = _ERRORS.get(str(written.get("type")), TasklineError)
     if issubclass(kind, RequestTimeout):
         return kind(message, request_uuid=uuid, state=str(written.get("state", "")))
+    if issubclass(kind, InsufficientSystemResources):
+        told = {name: written[name] for name in _OF_TOO_LITTLE if name in written}
+        return kind(message, request_uuid=uuid, **told)
     if issubclass(kind, RequestEnded):
         return kind(message, request_uuid=uuid)
     try:

@@ -22,6 +22,7 @@ from uuid import UUID, uuid5
 from protocol.errors import IllegalTransition
 from protocol.events import Submitted
 from protocol.rate import Rate
+from protocol.resources import Requirements, Resources
 from protocol.retry import Retry
 from protocol.states import FAILURE, PENDING, RUNNING, WAITING, Progress
 from protocol.tickets import Ticket
@@ -78,6 +79,10 @@ class Order:
     max_running: int | None = None
     #: When a run that failed is followed by another; None: never.
     retries: Retry | None = None
+    #: What it needs where it runs; None: a slot, and nothing else.
+    needs: Requirements | None = None
+    #: The name of the worker it is for; None: any.
+    worker: str | None = None
 
     def to_event(self, body: Json) -> Submitted:
         """The line that says so. ``body``: its own, as JSON."""
@@ -97,6 +102,8 @@ class Order:
             None if self.rate is None else str(self.rate),
             self.max_running,
             None if self.retries is None else self.retries.to_json(),
+            resources=None if self.needs is None else self.needs.to_json(),
+            to=self.worker,
         )
 
     @property
@@ -114,6 +121,7 @@ class Attempt:
         "given_up",
         "is_noted_lost",
         "may_be_dropped",
+        "needs",
         "number",
         "peer",
         "progress",
@@ -139,9 +147,12 @@ class Attempt:
         start_by: int = 0,
         closes: float = 0.0,
         base: int = 1,
+        needs: Resources | None = None,
     ) -> None:
         #: Of its request.
         self.uuid = uuid
+        #: What it takes there, besides a slot.
+        self.needs = needs
         #: The first attempt of its round.
         self.base = base
         #: From 1, never used again within the request.

@@ -16,6 +16,7 @@ from executor.directory import Directory
 from executor.request import Attempt, Order, Request, start_by_passes
 from protocol.errors import ConfigurationError
 from protocol.rate import Rate, parse_rate
+from protocol.resources import Resources, requirements_from_json
 from protocol.retry import from_json as retry_from_json
 from protocol.states import FAILURE
 from protocol.tickets import parse
@@ -47,6 +48,8 @@ def request_of(status: RequestStatus, directory: Directory, now: float, wall: fl
         rate=_rate(submitted.rate),
         max_running=submitted.max_running,
         retries=retry_from_json(submitted.retries),
+        needs=requirements_from_json(submitted.resources),
+        worker=submitted.to,
     )
     request = Request(order, now - max(0.0, wall - status.stamp))
     request.base = status.base
@@ -54,8 +57,10 @@ def request_of(status: RequestStatus, directory: Directory, now: float, wall: fl
     request.retries = status.retries
     request.rounds += status.crashes + status.retries
     request.not_before = _here(status.not_before, now, wall)
+    needs = None if order.needs is None else order.needs.amount
     for known in status.attempts:
-        attempt = _attempt(known, directory, now, is_last=known is status.attempts[-1])
+        is_last = known is status.attempts[-1]
+        attempt = _attempt(known, directory, now, needs, is_last=is_last)
         request.add(attempt)
         if attempt.number >= status.base and attempt.given_up:
             request.lost += 1
@@ -100,7 +105,14 @@ def may_have_run(status: RequestStatus, wall: float, keep: float) -> bool:
     return not newest.is_running and wall - newest.stamp >= keep
 
 
-def _attempt(known: AttemptStatus, directory: Directory, now: float, *, is_last: bool) -> Attempt:
+def _attempt(
+    known: AttemptStatus,
+    directory: Directory,
+    now: float,
+    needs: Resources | None,
+    *,
+    is_last: bool,
+) -> Attempt:
     """``is_last``: what was lost last may have been taken back since, and has one more lease."""
     event = known.event
     is_native = event.dialect == "native"
@@ -118,6 +130,7 @@ def _attempt(known: AttemptStatus, directory: Directory, now: float, *, is_last:
         start_by=event.start_by or 0,
         closes=start_by_passes(now, START_WINDOW),
         base=event.base,
+        needs=needs,
     )
     attempt.dispatch()
     if known.is_running:

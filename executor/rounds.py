@@ -19,7 +19,7 @@ from executor.withdrawals import Withdrawals
 from protocol.events import Over, OverReason, Round, RoundCause, Running
 from protocol.failure import parse as parse_failure
 from protocol.failure import without_arguments
-from protocol.retry import TIME_LIMIT_NAMES
+from protocol.retry import MEMORY_LIMIT_NAMES, TIME_LIMIT_NAMES
 from protocol.timing import REQUEST_TIMEOUT
 from protocol.values import Json
 
@@ -96,7 +96,7 @@ class Rounds:
         if request.order.retries is None:
             return ()
         if word == "limit":
-            return TIME_LIMIT_NAMES
+            return MEMORY_LIMIT_NAMES if _is_of_memory(said) else TIME_LIMIT_NAMES
         return parse_failure(said.get("result")).type_names if said else ()
 
     def _retry(
@@ -276,6 +276,9 @@ def _outcome(
     if decision is Verdict.FAILED:
         return Failed(said.get("result"), attempt.peer.name)
     if decision is Verdict.TIME_LIMIT:
+        if _is_of_memory(said):
+            told = str(parse_failure(said.get("result")).text)
+            return Error(words.memory_limit(request, attempt, told))
         return Error(words.time_limit(request, attempt))
     if decision is Verdict.POISON:
         told = str(parse_failure(said.get("result")).text)
@@ -285,3 +288,9 @@ def _outcome(
     if word == "lost":
         return Error(words.worker_lost(request, attempt, now))
     return Error(words.stopped(request, attempt))
+
+
+def _is_of_memory(said: Mapping[str, Json] | None) -> bool:
+    """Whether the limit at which it was ended is that of its memory, and not of its time."""
+    names = parse_failure(said.get("result")).type_names if said else ()
+    return names[:1] == MEMORY_LIMIT_NAMES[:1]

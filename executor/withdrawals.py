@@ -80,6 +80,9 @@ class Withdrawals:
             return words.expired(request, words.sent_in_vain(request.attempts[-1], now), now)
         if self._book.hopeless is not None:
             return words.unloadable(request, self._book.hopeless)
+        too_large = words.insufficient(request, key_of(request), self._book.directory)
+        if too_large is not None:
+            return too_large
         return words.expired(request, self._what_is_found(request, now), now)
 
     def _what_is_found(self, request: Request, now: float) -> str:

@@ -12,7 +12,9 @@ from executor.lanes import LaneKey
 from executor.request import Attempt, Request
 from protocol.errors import (
     ExecutorSuperseded,
+    InsufficientSystemResources,
     LimitRefused,
+    MemoryLimitExceeded,
     MessageUndeliverable,
     PoisonTask,
     RequestTimeout,
@@ -23,6 +25,7 @@ from protocol.errors import (
     WorkerLost,
 )
 from protocol.failure import FailureDict, from_text
+from protocol.resources import KINDS, Resources
 from protocol.size import in_words
 from protocol.states import PENDING
 
@@ -84,6 +87,72 @@ def limit_refused(request: Request, key: LaneKey, directory: Directory) -> Limit
         f"can keep; it is offered by {shown} alone, where a running task cannot be ended: start "
         "such a worker, or leave the limit out"
     )
+
+
+def insufficient(
+    request: Request, key: LaneKey, directory: Directory
+) -> InsufficientSystemResources | None:
+    """More than any machine has of those that offer it; None if that is not why it waits.
+
+    Told is what is short at all of them, or, if each has enough of something else, at the largest.
+    """
+    needs = key.needs
+    offering = [
+        peer
+        for peer in directory
+        if peer.offers(key.task, key.topics)
+        and peer.suits(key.named_only, key.must_stop, worker=key.worker)
+    ]
+    if needs is None or not offering or any(peer.could_hold(needs) for peer in offering):
+        return None
+    telling = [(peer, peer.report.have) for peer in offering if peer.report is not None]
+    ordinary = [(p, have) for p, have in telling if needs.preemptible or not _can_go(p)]
+    if not telling or not ordinary:
+        what = "tells what it has" if not telling else "is safe from being taken away"
+        resource = "resources" if not telling else "preemptible"
+        hint = (
+            "start workers with --pool processes, which tell what their machine has"
+            if not telling
+            else "start a worker without --preemptible, or say preemptible=True"
+        )
+        short, source, available = None, offering[0].name, None
+        found = f"none of the {len(offering)} workers that offer it {what}"
+    else:
+        peer, have = max(ordinary, key=lambda each: _size(each[1], needs.amount))
+        short = have.shortage(needs.amount)
+        if short is None:  # it has it all, and does not speak of it yet
+            return None
+        resource, source, available = short.resource, peer.name, short.available
+        hint = "ask for less, or start a worker on a larger machine"
+        found = f"the most that one worker has is {short.available_words}, on {source}"
+        if len(offering) > 1:
+            found += f", of {len(offering)} that offer it"
+    wanted = str(needs.amount) if short is None else short.requested_words
+    return InsufficientSystemResources(
+        f"{_named(request)} needs {wanted}, and {found}: {hint}",
+        resource=resource,
+        requested=0.0 if short is None else short.requested,
+        available=available,
+        source=source,
+        hint=hint,
+        request_uuid=request.order.uuid,
+    )
+
+
+def _can_go(peer: Peer) -> bool:
+    return peer.report is not None and peer.report.preemptible
+
+
+def _size(have: Resources, needed: Resources) -> tuple[float, ...]:
+    """How much of what is needed it has: what is short counts first, in the order it is told."""
+    kinds = [kind for kind, _ in needed.accelerators]
+    there, wanted = dict(have.accelerators), dict(needed.accelerators)
+    parts = [
+        min(1.0, getattr(have, name) / getattr(needed, name)) if getattr(needed, name) else 1.0
+        for name in KINDS
+    ]
+    parts += [min(1.0, there.get(kind, 0) / wanted[kind]) for kind in kinds]
+    return (sum(part >= 1.0 for part in parts), *parts)
 
 
 def undeliverable(request: Request, size: int, why: str) -> MessageUndeliverable:
@@ -159,6 +228,14 @@ def time_limit(request: Request, attempt: Attempt) -> TimeLimitExceeded:
     )
 
 
+def memory_limit(request: Request, attempt: Attempt, told: str) -> MemoryLimitExceeded:
+    """It took too much memory. ``told``: how its worker put it."""
+    return MemoryLimitExceeded(
+        f"{_named(request)} ran on {attempt.peer.name}: {told}",
+        request_uuid=request.order.uuid,
+    )
+
+
 def cancelled(request: Request) -> TaskCancelled:
     """It ran, and was ended as asked; or nothing of that run will be heard any more."""
     newest = request.attempts[-1] if request.attempts else None
@@ -211,12 +288,23 @@ def describe(directory: Directory, key: LaneKey, now: float, obstacle: str | Non
 
 
 def _who_offers(offering: list[Peer], key: LaneKey, obstacle: str | None) -> str:
-    takers = [peer for peer in offering if peer.suits(key.named_only, key.must_stop)]
+    takers = [
+        peer
+        for peer in offering
+        if peer.suits(key.named_only, key.must_stop, key.needs, key.worker)
+    ]
     if takers and obstacle is not None:
         return (
             f"{len(takers)} of them offer{'s' * (len(takers) == 1)} it, but {obstacle}: give it a "
             "longer timeout, or a wider limit"
         )
+    if takers and key.needs is not None:
+        return (
+            f"{len(takers)} of them could hold it, and none has {key.needs.amount} free: give it a "
+            "longer timeout, or start more workers"
+        )
+    if key.worker is not None and not any(peer.name == key.worker for peer in offering):
+        return f"none of them is {key.worker}, which it is for: that worker has gone"
     if takers:
         count = sum(len(peer.open) for peer in takers)
         return (

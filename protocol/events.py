@@ -113,6 +113,8 @@ class Submitted:
     repeats: str | None = None
     #: What it needs where it runs (``protocol.resources``); None: nothing was said.
     resources: Json = None
+    #: The name of the worker it is for; None: any.
+    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ COMING_BACK = 5.0
 #: fast as the broker gives it, and whoever hears the worker wake sends nothing more of that time.
 CATCHING_UP = 1.0
 
+#: Native: what no worker that is heard from could ever hold is told so, rather than waited for: by
+#: then whoever is there has been asked four times.
+FIT_PATIENCE = 5.0
+RESERVE_AFTER = 5.0  # native: what waits for room for so long is kept a machine for it
+
 QUEUE_PATIENCE = 2.0  # native: what a worker has not started by then goes back, for an idle one
 CREDIT_MAX = 4096  # native: the schema's bound on a credit
 

@@ -7,6 +7,7 @@ is fed to the rooms under test.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal
 
 from executor.effects import Dispatch, Effect, Outcome, Publish, Record, Resolve
@@ -29,6 +30,7 @@ from protocol.messages import (
 )
 from protocol.parcel import Parcel, Received
 from protocol.rate import parse_rate
+from protocol.resources import NodeReport, Requirements, Resources
 from protocol.retry import Retry
 from protocol.tickets import parse
 from protocol.topology import inbox_key
@@ -57,6 +59,8 @@ def order(
     rate: str | None = None,
     max_running: int | None = None,
     retries: Retry | None = None,
+    needs: Requirements | None = None,
+    worker: str | None = None,
 ) -> Order:
     """What a client would hand over."""
     args = () if named_only else (1,)
@@ -77,6 +81,8 @@ def order(
         rate=None if rate is None else parse_rate("here", rate),
         max_running=max_running,
         retries=retries,
+        needs=needs,
+        worker=worker,
     )
 
 
@@ -165,7 +171,11 @@ class Native:
         caps: tuple[str, ...] = (*envelope.CAPS, envelope.STOPS),
         beat: float | None = None,
         replaces: str | None = None,
+        node: NodeReport | None = None,
     ) -> None:
+        self.node = node
+        if node is not None:
+            caps = (*caps, envelope.RESOURCES)
         self.boot = boot * 16 if len(boot) == 1 else boot
         self.name = f"worker-{boot}"
         self.topics = topics
@@ -185,8 +195,13 @@ class Native:
         credit: int = 2,
         topic: str | None = None,
         serves: int | None = None,
+        free: Resources | None = None,
     ) -> Received:
-        """NOTIFY: here, with these tasks; ``serves``: which incarnation of the executor."""
+        """NOTIFY: here, with these tasks; ``serves``: which incarnation of the executor.
+
+        ``free``: what of its machine others leave to us; None: it says what it has, and no more.
+        """
+        node = self.node and replace(self.node, free=free)
         header = self.header(now)._replace(
             caps=self.caps,
             slots=2,
@@ -195,6 +210,7 @@ class Native:
             beat=None if self.beat is None else int(self.beat * 1000),
             replaces=self.replaces,
             incarnation=serves,
+            node=None if node is None else node.to_json(),
         )
         around = Envelope(envelope.NOTIFY, header=header)
         return delivered(around, Answer(topic or self.topics[0], tasks), at_worker=False)
@@ -227,9 +243,11 @@ class Native:
         """It returned."""
         return self.says(dispatch, Response.success(value), now, end="done")
 
-    def failure(self, dispatch: Dispatch, now: float, end: End = "done") -> Received:
+    def failure(
+        self, dispatch: Dispatch, now: float, end: End = "done", said: FailureDict = FAILED
+    ) -> Received:
         """It raised, or its process ended."""
-        return self.says(dispatch, Response.failure(FAILED), now, end=end)
+        return self.says(dispatch, Response.failure(said), now, end=end)
 
     def gives_back(self, now: float, reason: ReleaseReason, *given: Dispatch | str) -> Received:
         """RELEASE of these dispatches, or of tickets as text."""
