@@ -11,7 +11,7 @@ beginning, with a journal), ``leaving`` (its end, with the interpreter's, and fo
 told apart), ``deliverer`` (the thread that runs user code).
 
 Pure, and the keeper's: ``ledger``, ``book``, ``rounds``, ``withdrawals``, ``answers``,
-``attendance``, ``succession``, ``verdicts``, ``settling``, ``dispatching``, ``directory``,
+``attendance``, ``succession``, ``verdicts``, ``settling``, ``dispatching``, ``candidates``, ``directory``, ``peer``,
 ``digest``, ``request``, ``lanes``, ``later``, ``throttle``, ``timers``, ``receipts``, ``letters``,
 ``restoring``, ``words``, ``effects``.
 

@@ -15,9 +15,9 @@ from typing import Final
 from executor import words
 from executor.book import Book
 from executor.digest import Digest
-from executor.directory import Peer
 from executor.dispatching import Dispatching
 from executor.effects import Error, Tell
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from executor.rounds import Rounds
 from executor.verdicts import Word

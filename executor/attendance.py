@@ -11,9 +11,9 @@ import math
 from collections.abc import Container
 
 from executor.book import Book
-from executor.directory import Peer
 from executor.dispatching import Dispatching
 from executor.effects import Crowd, Record
+from executor.peer import Peer
 from executor.rounds import Rounds
 from protocol.envelope import Header
 from protocol.events import WorkerGone, WorkerSeen

@@ -11,9 +11,10 @@ from collections.abc import Container
 
 from executor import words
 from executor.book import Book
-from executor.directory import Peer
+from executor.candidates import Candidates
 from executor.effects import Dispatch, Error, Publish
 from executor.lanes import LaneKey
+from executor.peer import Peer
 from executor.request import Attempt, Request, start_by_passes
 from executor.withdrawals import Withdrawals
 from protocol.envelope import HELD
@@ -50,27 +51,21 @@ class Dispatching:
         """
         book = self._book
         lane = book.lanes.lane(key)
+        candidates: Candidates | None = None
         served = False
         while lane.waiting:
             request = lane.first
             # Its timer has not run yet; or it was given back, and no time is left for another try.
             if request.has_expired(now + (CLOCK_MARGIN if request.attempts else 0.0)):
                 self._withdrawals.expire(request, now)
+                candidates = None  # there may be more room
                 continue
             if not book.throttle.admits(key, now):
                 break
-            chosen = book.directory.choose(
-                key.task,
-                key.topics,
-                now,
-                named_only=key.named_only,
-                must_stop=key.must_stop,
-                # Lost once it may go to a newcomer: perhaps all who are proven are dead by now.
-                only_proven=request.lost > 1,
-                needs=key.needs,
-                worker=key.worker,
-                spared=self._kept_from(key),
-            )
+            if candidates is None:
+                candidates = book.directory.candidates(key.want, now, self._kept_from(key))
+            # Lost once it may go to a newcomer: perhaps all who are proven are dead by now.
+            chosen = candidates.choose(only_proven=request.lost > 1)
             if chosen is None:
                 if key.needs is not None and now - request.ready_since >= RESERVE_AFTER:
                     self._keep_room(key, key.needs, now)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from executor.candidates import Want
 from executor.directory import Directory
 from executor.request import Request
 from protocol.rate import Rate
@@ -38,6 +39,13 @@ class LaneKey(NamedTuple):
     #: What is needed where it runs, and the name of the worker it is for.
     needs: Requirements | None = None
     worker: str | None = None
+
+    @property
+    def want(self) -> Want:
+        """What those have in common who can take them."""
+        return Want(
+            self.task, self.topics, self.named_only, self.must_stop, self.needs, self.worker
+        )
 
 
 class Lane:
@@ -157,7 +165,7 @@ class Lanes:
             if key.must_stop
             and lane.waiting
             and not lane.was_offered
-            and self._directory.offered(key.task, key.topics, named_only=key.named_only)
+            and self._directory.offered(Want(key.task, key.topics, key.named_only))
             and not self._is_offered(key._replace(needs=None))
         ]
 
@@ -176,14 +184,7 @@ class Lanes:
         return due
 
     def _is_offered(self, key: LaneKey) -> bool:
-        return self._directory.offered(
-            key.task,
-            key.topics,
-            named_only=key.named_only,
-            must_stop=key.must_stop,
-            needs=key.needs,
-            worker=key.worker,
-        )
+        return self._directory.offered(key.want)
 
     def _note_size(self, key: LaneKey, lane: Lane, now: float) -> None:
         """Nobody suits: whether that is for what it needs alone."""

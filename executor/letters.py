@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from executor.directory import MAX_KNOWN, Peer
+from executor.directory import MAX_KNOWN
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol import envelope, messages
 from protocol.envelope import Envelope, Header

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor.directory import Peer
 from executor.ledger import Ledger
+from executor.peer import Peer
 from protocol.resources import NOTHING, Resources
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from executor.directory import Peer
+from executor.peer import Peer
 from protocol.envelope import RECEIPT
 from protocol.tickets import TicketSet
 from protocol.timing import RECEIPT_DELAY, RECEIPTS_AT_ONCE

@@ -30,7 +30,7 @@ from protocol.timing import CLOCK_MARGIN, CLOCK_RATE_DRIFT
 from protocol.values import Json
 
 if TYPE_CHECKING:
-    from executor.directory import Peer
+    from executor.peer import Peer
 
 #: Attempts of one request that are remembered once their workers have given them back; an answer to
 #: an older one is an answer to nothing. Those that may still start are never forgotten.

@@ -10,7 +10,7 @@ What was sent to a taskflow worker proves nothing and cannot be taken back: nobo
 
 from __future__ import annotations
 
-from executor.directory import Peer
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol.envelope import CANCEL
 from protocol.timing import CANCEL_RESENDS

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 
-from executor.directory import Directory, Peer
+from executor.directory import Directory
 from executor.lanes import LaneKey
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol.errors import (
     ExecutorSuperseded,

@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 
 from executor import directory as room
-from executor.directory import Directory, Peer
+from executor.candidates import Want
+from executor.directory import Directory
+from executor.peer import Peer
 from executor.request import Attempt
 from protocol.envelope import CAPS, STOPS, Header
 from protocol.tickets import Ticket
@@ -83,7 +85,7 @@ def test_taskflows_workers_are_one_per_topic_and_the_last_answer_wins() -> None:
     peer, changed = directory.heard("x", ["s"], None, 1.0)
     assert (len(directory), changed) == (1, True)
     assert directory.taskflow("x") is peer
-    assert directory.choose("t", TOPICS, 0.0, named_only=True) is None
+    assert directory.candidates(Want("t", TOPICS, True), 0.0).choose() is None
 
 
 def test_an_answer_that_was_overtaken_changes_nothing() -> None:
@@ -167,7 +169,7 @@ def test_an_answer_to_a_request_is_a_sign_of_life_of_taskflows_topic_known_or_no
     directory.forget(30.0 + WORKER_EXPIRY)
     directory.watch(peer, 100.0)
     assert directory.next_expiry() == 100.0 + WORKER_EXPIRY
-    assert not directory.offered("t", TOPICS, named_only=True)  # that it has to say itself
+    assert not directory.offered(Want("t", TOPICS, True))  # that it has to say itself
 
 
 def test_the_lease_is_almost_three_of_the_beats_it_announces() -> None:
@@ -186,7 +188,7 @@ def test_one_known_from_the_journal_is_watched_but_not_counted_until_it_speaks()
     peer = directory.remember("native", "a" * 16, "w-a", "x.a", 5.0)
     assert directory.remember("native", "a" * 16, "w-a", "x.a", 6.0) is peer
     assert (len(directory), list(directory), directory.next_expiry()) == (0, [], 5.0 + LEASE)
-    assert directory.choose("t", TOPICS, 0.0, named_only=False) is None
+    assert directory.candidates(Want("t", TOPICS, False), 0.0).choose() is None
     assert directory.heard("x", ["t"], header(), 7.0) == (peer, True)
     assert list(directory) == [peer]
 
@@ -282,11 +284,14 @@ def test_what_has_a_limit_goes_to_who_can_end_a_run_and_to_nobody_else() -> None
     directory = Directory()
     known(directory, "a", "t")
     directory.heard("x", ["t"], None, 0.0)
-    assert directory.choose("t", TOPICS, 0.0, named_only=True, must_stop=True) is None
-    assert not directory.offered("t", TOPICS, named_only=True, must_stop=True)
+    assert directory.candidates(Want("t", TOPICS, True, must_stop=True), 0.0).choose() is None
+    assert not directory.offered(Want("t", TOPICS, True, must_stop=True))
     able, _ = directory.heard("x", ["t"], header("b")._replace(caps=(STOPS,)), 0.0)
-    assert directory.choose("t", TOPICS, 0.0, named_only=True, must_stop=True) == (able, "x")
-    assert directory.offered("t", TOPICS, named_only=False, must_stop=True)
+    assert directory.candidates(Want("t", TOPICS, True, must_stop=True), 0.0).choose() == (
+        able,
+        "x",
+    )
+    assert directory.offered(Want("t", TOPICS, False, must_stop=True))
 
 
 def test_a_free_slot_first_then_most_room_and_ties_at_random() -> None:
@@ -295,20 +300,20 @@ def test_a_free_slot_first_then_most_room_and_ties_at_random() -> None:
     busy(queueing, 1)
     small = known(directory, "a", "t", credit=3, slots=3)
     large = known(directory, "b", "t", credit=5, slots=3)
-    found = directory.choose("t", TOPICS, 0.0, named_only=False)
+    found = directory.candidates(Want("t", TOPICS, False), 0.0).choose()
     assert found == (large, "x")
     busy(large, 2)
     chosen = Counter[str]()
     for _ in range(200):
-        found = directory.choose("t", TOPICS, 0.0, named_only=False)
+        found = directory.candidates(Want("t", TOPICS, False), 0.0).choose()
         assert found is not None
         chosen[found[0].name] += 1
     assert set(chosen) == {small.name, large.name}
     busy(small, 3)
     busy(large, 5)
-    assert directory.choose("t", TOPICS, 0.0, named_only=False) == (queueing, "x")
+    assert directory.candidates(Want("t", TOPICS, False), 0.0).choose() == (queueing, "x")
     busy(queueing, 9)
-    assert directory.choose("t", TOPICS, 0.0, named_only=False) is None
+    assert directory.candidates(Want("t", TOPICS, False), 0.0).choose() is None
 
 
 def test_whoever_has_missed_a_beat_is_sent_nothing_until_it_speaks_again() -> None:
@@ -319,14 +324,14 @@ def test_whoever_has_missed_a_beat_is_sent_nothing_until_it_speaks_again() -> No
     for now, expected in ((0.0, silent), (BEAT, silent), (BEAT + 0.1, living)):
         if now:
             directory.touch(header("b", clock=now), now)
-        found = directory.choose("t", TOPICS, now, named_only=False)
+        found = directory.candidates(Want("t", TOPICS, False), now).choose()
         assert found == (expected, "x")
     busy(living, 1)  # it would queue there, but it is there
-    assert directory.choose("t", TOPICS, BEAT + 0.1, named_only=False) == (living, "x")
+    assert directory.candidates(Want("t", TOPICS, False), BEAT + 0.1).choose() == (living, "x")
     busy(living, 2)
-    assert directory.choose("t", TOPICS, BEAT + 0.1, named_only=False) is None
+    assert directory.candidates(Want("t", TOPICS, False), BEAT + 0.1).choose() is None
     directory.touch(header("a", clock=BEAT + 0.2), BEAT + 0.2)
-    assert directory.choose("t", TOPICS, BEAT + 0.2, named_only=False) == (silent, "x")
+    assert directory.candidates(Want("t", TOPICS, False), BEAT + 0.2).choose() == (silent, "x")
 
 
 @pytest.mark.parametrize(
@@ -346,9 +351,9 @@ def test_only_who_offers_it_there_and_can_take_it(
     directory = Directory()
     known(directory, "a", "t")
     directory.heard("x", ["t", "s"], None, 0.0)
-    found = directory.choose(task, topics, 0.0, named_only=named_only)
+    found = directory.candidates(Want(task, topics, named_only), 0.0).choose()
     assert (found[0].dialect if found else None) == expected
-    assert directory.offered(task, topics, named_only=named_only) is (expected is not None)
+    assert directory.offered(Want(task, topics, named_only)) is (expected is not None)
 
 
 # clocks -------------------------------------------------------------------------------------------
@@ -403,7 +408,7 @@ def test_who_has_never_answered_a_request_gets_one_while_somebody_has() -> None:
     strangers = [known(directory, boot, "t", credit=99, slots=99) for boot in "bcd"]
 
     def choose(*, only_proven: bool = False) -> Peer | None:
-        found = directory.choose("t", TOPICS, 0.0, named_only=False, only_proven=only_proven)
+        found = directory.candidates(Want("t", TOPICS, False), 0.0).choose(only_proven=only_proven)
         return found[0] if found else None
 
     assert choose() in strangers  # nobody has, so far

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor.directory import Peer
 from executor.letters import Letters
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol import envelope, messages
 from protocol.envelope import CAPS, STOPS, Header

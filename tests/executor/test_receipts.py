@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from executor.directory import Peer
+from executor.peer import Peer
 from executor.receipts import MOST, Receipts
 from protocol.tickets import Ticket, parse
 from protocol.timing import RECEIPT_DELAY, RECEIPTS_AT_ONCE

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor.directory import Peer
+from executor.peer import Peer
 from executor.request import KEPT_ATTEMPTS, Attempt, Request, start_by_passes
 from protocol.errors import IllegalTransition
 from protocol.states import FAILURE, PENDING, RUNNING, SUCCESS, WAITING

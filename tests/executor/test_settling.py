@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executor import settling
-from executor.directory import Peer
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol.envelope import CAPS, STOPS
 from protocol.states import SUCCESS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from executor.directory import Directory, Peer
+from executor.directory import Directory
+from executor.peer import Peer
 from executor.succession import Succession
 from protocol.envelope import Header
 from protocol.errors import ExecutorSuperseded

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from executor.directory import Peer
+from executor.peer import Peer
 from executor.request import Attempt, Phase, Request
 from executor.verdicts import MAX_ROUNDS, Verdict, Word, verdict
 from protocol.retry import TIME_LIMIT_NAMES, Retry

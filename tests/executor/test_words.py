@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from executor import words
-from executor.directory import Directory, Peer
+from executor.directory import Directory
 from executor.lanes import LaneKey, key_of
+from executor.peer import Peer
 from executor.request import Attempt, Request
 from protocol.envelope import CAPS, STOPS
 from protocol.states import RUNNING

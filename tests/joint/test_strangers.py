@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from executor.directory import Peer
 from executor.effects import Dispatch, Effect, Resolve, Tell
 from executor.lanes import key_of
 from executor.ledger import Ledger
+from executor.peer import Peer
 from protocol import envelope
 from protocol.envelope import Header
 from protocol.messages import ReleaseReason, Response

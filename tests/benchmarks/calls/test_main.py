@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from benchmarks.calls.__main__ import main
-from executor.directory import Directory, Peer
+from executor.directory import Directory
+from executor.peer import Peer
 
 
 def look_round(peer: Peer) -> bool:
@@ -31,15 +32,15 @@ def test_what_is_as_it_was_is_right(known: Path, capsys: pytest.CaptureFixture[s
 def test_a_way_that_got_slower_is_caught_and_named(
     known: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose = Directory.choose
+    candidates = Directory.candidates
 
     def slower(self: Directory, *args: Any, **kwargs: Any) -> Any:
         for peer in self:
             for _ in range(500):
                 look_round(peer)
-        return choose(self, *args, **kwargs)
+        return candidates(self, *args, **kwargs)
 
-    monkeypatch.setattr(Directory, "choose", slower)
+    monkeypatch.setattr(Directory, "candidates", slower)
     assert main(["--check", "joined", "1", "--baseline", str(known)]) == 1
     said = capsys.readouterr().err
     assert said.strip().startswith("joined, 1 at once, submitter: a task makes ")
