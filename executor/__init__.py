@@ -11,9 +11,9 @@ beginning, with a journal), ``leaving`` (its end, with the interpreter's, and fo
 told apart), ``deliverer`` (the thread that runs user code).
 
 Pure, and the keeper's: ``ledger``, ``book``, ``rounds``, ``withdrawals``, ``answers``,
-``attendance``, ``succession``, ``verdicts``, ``settling``, ``dispatching``, ``candidates``, ``directory``, ``peer``,
-``digest``, ``request``, ``lanes``, ``later``, ``throttle``, ``timers``, ``receipts``, ``letters``,
-``restoring``, ``words``, ``effects``.
+``attendance``, ``succession``, ``verdicts``, ``settling``, ``dispatching``, ``candidates``,
+``directory``, ``peer``, ``digest``, ``request``, ``lanes``, ``later``, ``throttle``, ``timers``,
+``receipts``, ``letters``, ``restoring``, ``words``, ``effects``.
 
 The command line: ``cli``, ``commands`` and ``demo``.
 """

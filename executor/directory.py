@@ -23,6 +23,7 @@ Owned by the ledger, on the keeper's thread; time is handed in.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,9 @@ MAX_KNOWN: Final = 10_000
 MAX_STRANGERS: Final = 1_000
 MAX_OFFERED: Final = 32 * 1024 * 1024
 
+#: Entries about silences that may lie about, beside one for each peer and as many again.
+SPARE: Final = 64
+
 _NAME: Final = 64  # bytes a name takes besides its letters
 
 
@@ -57,6 +61,12 @@ class Directory:
         self._peers: dict[tuple[Dialect, str], Peer] = {}
         #: Those that fell silent or left, the latest ``MAX_FORGOTTEN``. They may come back.
         self._forgotten: dict[tuple[Dialect, str], Peer] = {}
+        #: When each will have been silent for too long, or some time before: who is heard from
+        #: stays where he is until he is the next. Some are dropped by now; see ``next_expiry``.
+        self._silences: list[tuple[float, int, Peer]] = []
+        self._number = 0  # of the latest of these: peers themselves are never compared
+        #: How many have told what they offer.
+        self._present = 0
         #: What the names of all they offer take, in bytes, near enough.
         self._offered = 0
         #: Machines, or workers, by name, to which nothing more is sent.
@@ -64,7 +74,7 @@ class Directory:
 
     def __len__(self) -> int:
         """How many have told what they offer."""
-        return sum(1 for peer in self._peers.values() if peer.topics)
+        return self._present
 
     def __iter__(self) -> Iterator[Peer]:
         return (peer for peer in self._peers.values() if peer.topics)
@@ -94,11 +104,14 @@ class Directory:
         if peer is None or clock is None:
             return peer
         if clock > peer.latest:
+            before = peer.silent_at
             peer.speaks(now)
             peer.latest = clock
             peer.read_clock(clock, now)
             if header.beat is not None:
                 peer.beat = min(header.beat / 1000, MAX_BEAT)
+            if peer.silent_at < before:
+                self._note_silence(peer)
         if header.credit is not None and clock >= max(peer.said, peer.latest):
             peer.credit = header.credit
         return peer
@@ -121,15 +134,26 @@ class Directory:
         key = (peer.dialect, peer.key)
         self._forgotten.pop(key, None)
         self._peers.setdefault(key, peer)
+        self._note_silence(peer)
 
     def remember(
-        self, dialect: Dialect, key: str, name: str, inbox: str | None, now: float
+        self,
+        dialect: Dialect,
+        key: str,
+        name: str,
+        inbox: str | None,
+        now: float,
+        beat: float | None = None,
     ) -> Peer:
-        """One that the journal knows; watched from now on, unless it is known otherwise."""
+        """One that the journal knows; watched from now on, unless it is known otherwise.
+
+        ``beat``: its own, if that is not the usual one.
+        """
         peer = self._find(dialect, key)
         if peer is None:
             peer = Peer(key, dialect, name)
             peer.inbox = inbox
+            peer.beat = beat or peer.beat
             self.watch(peer, now)
         return peer
 
@@ -154,6 +178,7 @@ class Directory:
                 return peer, False
             if header.clock <= peer.latest and ("native", peer.key) not in self._peers:
                 return peer, False  # a copy of what it said before it fell silent
+            before = peer.silent_at
             peer.said = header.clock
             peer.latest = max(header.clock, peer.latest)
             peer.inbox = header.inbox
@@ -165,8 +190,11 @@ class Directory:
             peer.beat = min(header.beat / 1000, MAX_BEAT) if header.beat else BEAT
             if not peer.clocks:  # otherwise it was read when the message came in
                 peer.read_clock(header.clock, now)
+            if peer.silent_at < before:
+                self._note_silence(peer)
         key = (peer.dialect, peer.key)
         was_known = key in self._peers
+        self._present += not peer.topics
         offered = frozenset(tasks)
         changed = not was_known or peer.topics.get(topic) != offered
         self._offered += _weight(offered) - _weight(peer.topics.get(topic, ()))
@@ -178,6 +206,8 @@ class Directory:
             return peer, was_known
         self._forgotten.pop(key, None)
         self._peers[key] = peer
+        if changed:
+            self._note_silence(peer)
         return peer, changed
 
     def candidates(self, want: Want, now: float, spared: Container[Peer] = ()) -> Candidates:
@@ -221,14 +251,25 @@ class Directory:
 
     def next_expiry(self) -> float | None:
         """When the next peer will have been silent for too long."""
-        return min((peer.silent_at for peer in self._peers.values()), default=None)
+        silences = self._silences
+        while silences:
+            when, number, peer = silences[0]
+            if self._peers.get((peer.dialect, peer.key)) is not peer:
+                heapq.heappop(silences)
+            elif peer.silent_at > when:  # heard from since
+                heapq.heapreplace(silences, (peer.silent_at, number, peer))
+            else:
+                return when
+        return None
 
     def forget(self, now: float) -> list[Peer]:
         """Drop those silent for too long (a lease, native; the worker expiry, taskflow)."""
-        gone = [peer for peer in self._peers.values() if peer.silent_at <= now]
-        for peer in gone:
+        gone = []
+        while (when := self.next_expiry()) is not None and when <= now:
+            _, _, peer = heapq.heappop(self._silences)
             peer.forgotten = now
             self._drop(peer)
+            gone.append(peer)
         return gone
 
     def excuse(self, since: float, now: float, grace: float) -> list[Peer]:
@@ -252,6 +293,16 @@ class Directory:
         peer.is_dead = True
         self._drop(peer)
 
+    def _note_silence(self, peer: Peer) -> None:
+        """It is known from now on, or will have been silent for too long sooner than before."""
+        self._number += 1
+        heapq.heappush(self._silences, (peer.silent_at, self._number, peer))
+        if len(self._silences) > 2 * len(self._peers) + SPARE:
+            known = enumerate(self._peers.values())
+            self._silences = [(peer.silent_at, number, peer) for number, peer in known]
+            heapq.heapify(self._silences)
+            self._number = len(self._silences)
+
     def _find(self, dialect: Dialect, key: str) -> Peer | None:
         return self._peers.get((dialect, key)) or self._forgotten.get((dialect, key))
 
@@ -259,6 +310,7 @@ class Directory:
         key = (peer.dialect, peer.key)
         self._peers.pop(key, None)
         self._offered -= sum(map(_weight, peer.topics.values()))
+        self._present -= bool(peer.topics)
         peer.topics.clear()
         peer.clocks.clear()
         self._forgotten.pop(key, None)

@@ -117,9 +117,7 @@ def _attempt(
     event = known.event
     is_native = event.dialect == "native"
     key = (event.boot or "") if is_native else event.topic
-    peer = directory.remember(event.dialect, key, event.worker, event.inbox, now)
-    if event.beat is not None:
-        peer.beat = event.beat
+    peer = directory.remember(event.dialect, key, event.worker, event.inbox, now, event.beat)
     attempt = Attempt(
         event.uuid,
         event.attempt,

@@ -183,6 +183,33 @@ def test_the_lease_is_almost_three_of_the_beats_it_announces() -> None:
     assert (peer.beat, directory.next_expiry()) == (BEAT, 1.0 + LEASE)
 
 
+def test_whose_beat_gets_shorter_is_missed_sooner() -> None:
+    directory = Directory()
+    directory.heard("x", ["t"], header("a")._replace(beat=20_000), 0.0)
+    directory.heard("x", ["t"], header("b")._replace(beat=20_000), 0.0)
+    assert directory.next_expiry() == lease(20.0)
+    directory.heard("x", ["t"], header("a", clock=1), 1.0)
+    assert directory.next_expiry() == LEASE
+    shorter = header("b", clock=1)._replace(beat=500)
+    directory.touch(shorter, 1.0)
+    assert directory.next_expiry() == 1.0 + lease(0.5)
+    assert [peer.name for peer in directory.forget(LEASE)] == ["w-b", "w-a"]
+
+
+def test_who_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SPARE", 3)
+    directory = Directory()
+    known(directory, "a", "t")
+    for clock in range(1, 100, 2):
+        directory.heard("x", ["t"], header("b", clock=clock), 0.0)
+        assert len(directory) == 2
+        directory.heard("x", [], header("b", clock=clock + 1)._replace(credit=0), 0.0)
+        assert len(directory) == 1
+    assert len(directory._silences) <= 2 + 3
+    assert [peer.name for peer in directory.forget(LEASE)] == ["w-a"]
+    assert (len(directory), directory.next_expiry()) == (0, None)
+
+
 def test_one_known_from_the_journal_is_watched_but_not_counted_until_it_speaks() -> None:
     directory = Directory()
     peer = directory.remember("native", "a" * 16, "w-a", "x.a", 5.0)
