@@ -28,12 +28,13 @@ class Peer:
 
     __slots__ = (
         "_ahead",
-        "beat",
+        "_beat",
         "caps",
         "clocks",
         "credit",
         "dialect",
         "doubtful",
+        "expiry",
         "forgotten",
         "grace",
         "has_failed",
@@ -41,6 +42,7 @@ class Peer:
         "inbox",
         "is_dead",
         "is_ignored",
+        "is_native",
         "is_proven",
         "key",
         "last_ticket",
@@ -61,6 +63,8 @@ class Peer:
         #: Its boot (native) or its topic (taskflow).
         self.key = key
         self.dialect: Dialect = dialect
+        #: Whether it speaks our dialect.
+        self.is_native = dialect == "native"
         self.name = name
         #: ``{topic: wire names of the tasks offered on it}``.
         self.topics: dict[str, frozenset[str]] = {}
@@ -71,7 +75,8 @@ class Peer:
         self.slots: int | None = None
         #: Kinds and abilities it announced; None: none yet, and those it had before are meant.
         self.caps: frozenset[str] | None = None
-        #: Seconds within which it is heard from.
+        #: How long it may be silent, in seconds; goes by its beat.
+        self.expiry = 0.0
         self.beat = BEAT
         #: When it last said anything, in our clock; and the same without the time in which nobody
         #: could be heard, from which its lease counts.
@@ -113,9 +118,14 @@ class Peer:
         self._ahead = 0.0
 
     @property
-    def is_native(self) -> bool:
-        """Whether it speaks our dialect."""
-        return self.dialect == "native"
+    def beat(self) -> float:
+        """Seconds within which it is heard from."""
+        return self._beat
+
+    @beat.setter
+    def beat(self, seconds: float) -> None:
+        self._beat = seconds
+        self.expiry = lease(seconds) if self.is_native else WORKER_EXPIRY
 
     @property
     def room(self) -> float:
@@ -244,11 +254,6 @@ class Peer:
         """Its clock says that, in milliseconds; one more sample."""
         self.clocks.append(clock / 1000 - now + now * CLOCK_RATE_DRIFT)
         self._ahead = max(self.clocks)
-
-    @property
-    def expiry(self) -> float:
-        """How long it may be silent, in seconds."""
-        return lease(self.beat) if self.is_native else WORKER_EXPIRY
 
     @property
     def silent_at(self) -> float:
