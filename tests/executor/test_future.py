@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -445,3 +446,46 @@ def test_a_cancel_is_part_of_its_history(house: House, future: Future[int]) -> N
 def test_what_a_journal_says_is_in_place_of_what_was_known(future: Future[int]) -> None:
     future.remember(3.0, [(5.0, Dispatched("u-1", 1, 1, "native", "a", "hare"))])
     assert (future.submitted, future.worker) == (3.0, "hare")
+
+
+# the condition ------------------------------------------------------------------------------------
+
+
+def test_all_who_wait_for_one_future_are_woken_and_nothing_of_that_stays(
+    future: Future[int],
+) -> None:
+    results: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(future.result(DEADLINE))) for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(0.01)
+    future.begin()
+    future.set_result(7)
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert results == [7] * 5
+
+
+def test_a_future_that_was_waited_for_goes_with_its_last_reference(house: House) -> None:
+    with no_collector():
+        future: Future[int] = Future("u-1", "m.task", house)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.exception(0.01)
+        gone = weakref.ref(future)
+        del future
+        assert gone() is None
+
+
+def test_a_future_that_nobody_waits_for_is_small(house: House) -> None:
+    """One of the library's alone takes some 1,600 bytes."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        futures: list[Future[int]] = [Future("u-1", "m.task", house) for _ in range(1000)]
+        took = (tracemalloc.get_traced_memory()[0] - before) / len(futures)
+    finally:
+        tracemalloc.stop()
+    assert took < 1000, f"{took:.0f} bytes"
