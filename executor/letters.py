@@ -74,6 +74,8 @@ class Letters:
             time_limit=_milliseconds(order.time_limit),
             soft_time_limit=_milliseconds(order.soft_time_limit),
             need=None if order.needs is None else order.needs.to_json(),
+            # Who has come after we asked who is there has not heard what we understand.
+            caps=envelope.CAPS if attempt.ticket and attempt.ticket.number == 1 else None,
         )
         around = Envelope(envelope.REQUEST, self._executor, order.uuid, header)
         return Parcel(self._inbox(peer, topic), around, order.body)

@@ -63,7 +63,7 @@ class Header(NamedTuple):
 
     #: ``v``: the dialect's version.
     version: int = VERSION
-    #: ``caps``: kinds and abilities understood beyond taskflow's; on NOTIFY.
+    #: ``caps``: kinds and abilities understood beyond taskflow's; on NOTIFY, and the first REQUEST.
     caps: tuple[str, ...] | None = None
     #: ``ex``: the executor's id, the routing key of its reply queue.
     executor: str | None = None

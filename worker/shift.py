@@ -292,6 +292,8 @@ class Shift:
             return self._take(asked, None, now)
         known = self._reception.addressed(reply_to, header, now)
         tickets = self._reception.named(known, uuid, header, now) if known else []
+        if known is not None and header.caps is not None:
+            known.caps = header.caps
         if known is None or not tickets:
             return []
         return self._carry_out(table.requested(known, asked, tickets, now), known, uuid, now)

@@ -96,6 +96,19 @@ def test_a_first_attempt_of_a_first_round_leaves_out_what_goes_without_saying(
     assert (header.attempt, header.base, header.time_limit) == (None, None, None)
 
 
+def test_the_first_request_to_a_worker_says_what_we_understand(
+    letters: Letters, worker: Peer
+) -> None:
+    """It may have come after everybody was asked who is there, and would answer one by one."""
+    said = []
+    for uuid in ("u1", "u2"):
+        request = Request(order(uuid), 0.0)
+        header = letters.request(request, sent(request, worker, 1000), "x").envelope.header
+        assert header is not None
+        said.append(header.caps)
+    assert said == [CAPS, None]
+
+
 def test_who_has_not_said_that_he_reads_batches_is_sent_none(
     letters: Letters, worker: Peer
 ) -> None:

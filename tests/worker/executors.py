@@ -71,6 +71,7 @@ class Native:
         time_limit: int | None = None,
         soft_time_limit: int | None = None,
         need: dict[str, Json] | None = None,
+        caps: tuple[str, ...] | None = None,
     ) -> Received:
         """REQUEST to this boot; limits in milliseconds, as on the wire."""
         header = Header(
@@ -85,6 +86,7 @@ class Native:
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
             need=need,
+            caps=caps,
         )
         around = Envelope(envelope.REQUEST, reply_to or self.name, uuid, header)
         return delivered(around, Request(task, args=(1,), arguments={"k": 2}), at_worker=True)

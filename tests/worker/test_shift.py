@@ -106,6 +106,18 @@ def test_a_request_runs_and_running_is_told_before_its_end() -> None:
     assert parcel.address.routing_key == "test.native_ex-1"
 
 
+@pytest.mark.parametrize("caps", [None, envelope.CAPS], ids=["an older one", "one of ours"])
+def test_who_says_in_a_request_that_he_reads_batches_is_answered_in_them(
+    caps: tuple[str, ...] | None,
+) -> None:
+    """Who came after the question who is there has heard of nobody what he understands."""
+    shift = make(slots=2)
+    first = shift.heard([EX.request("u1", 1, caps=caps)], 1.0)
+    later = shift.heard([EX.request("u2", 2)], 2.0)
+    takes = {parcel.address.takes_batches for parcel in parcels(first + later)}
+    assert takes == {caps is not None}
+
+
 def test_the_keeper_may_send_first_and_run_then() -> None:
     """RUNNING stands before Run, so that no end can overtake it."""
     shift = make(slots=2)
