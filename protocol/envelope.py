@@ -180,7 +180,7 @@ _NAMES: Final = dict(zip(_ON_WIRE, Header._fields, strict=True))
 
 #: What each message of a batch says for itself.
 _OWN: Final = (
-    *("clock", "tickets", "start_by", "attempt", "base", "mode"),
+    *("clock", "credit", "tickets", "start_by", "attempt", "base", "mode"),
     *("time_limit", "soft_time_limit", "end"),
 )
 _OWN_ON_WIRE: Final = tuple(_SHORT.get(name, name) for name in _OWN)

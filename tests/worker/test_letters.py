@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from protocol import batch
 from protocol.envelope import CAPS, STOPS, Header
 from protocol.errors import MessageRefused, ValueRefused
 from protocol.failure import from_text
 from protocol.messages import Answer, Held, Release, Request, Response
+from protocol.parcel import Parcel
 from protocol.tickets import Ticket
 from protocol.timing import BEAT
 from protocol.topology import Names
@@ -66,6 +68,19 @@ def test_notify_says_what_this_worker_can_and_how_often_it_beats(
     assert (head.caps, head.beat, head.replaces) == (caps, beat, None)
     one.replaces = "a" * 16
     assert header(one.to_one("ex-1", [], 0, 1.0)[0]).replaces == "a" * 16
+
+
+def test_all_that_is_answered_to_one_executor_travels_together() -> None:
+    """RUNNINGs and ends, whatever the credit is by then, and however late."""
+    of = letters(takes_batches=lambda _: True)
+    sent: list[Parcel] = []
+    for number in range(20):
+        one = record()
+        one.ticket = Ticket(1, number + 1)
+        sent.append(of.response(one, b"{}", float(number)))
+        one.end = "done"
+        sent.append(of.response(one, b"{}", float(number), number))
+    assert batch.gathered(sent) == [sent]
 
 
 def test_a_response_names_the_newest_ticket_and_at_its_end_the_credit() -> None:
