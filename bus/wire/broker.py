@@ -312,6 +312,14 @@ class Broker:
         already = confirms.sent if confirms is not None else 0
         says_so = self.url.kind in ("amqp", "local")
         try:
+            if self.url.kind == "local":
+                self._channel.publish_list(
+                    [
+                        (each.body, said, isinstance(each.address.declare, topology.Queue))
+                        for each, said in ready
+                    ]
+                )
+                return set()
             with producer.batch(MOST_AT_ONCE):
                 for parcel, properties in ready:
                     # A fan-out to nobody is no loss, and what its reader declares is its reader's.
@@ -386,12 +394,12 @@ class Broker:
             connection.drain_events(timeout=timeout)
             if self.url.kind == "redis":  # one call brings all that one round trip does
                 return
-            if self.url.kind == "amqp":  # and here all that was read with the first
-                transport = connection.transport
-                while transport.has_more and self._has_room():
+            if self.url.kind == "filesystem":  # it cannot tell whether there is more but by looking
+                while self._has_room():
                     connection.drain_events(timeout=_NO_WAIT)
                 return
-            while self._has_room():
+            transport = connection.transport
+            while self._has_room() and transport.has_more:
                 connection.drain_events(timeout=_NO_WAIT)
         except TimeoutError:
             pass

@@ -336,6 +336,12 @@ class Channel(memory.Channel):
         """Whether one of its consumers does."""
         return any(reader.queue == queue for reader in self._readers.values())
 
+    @property
+    def has_more(self) -> bool:
+        """Whether one of its queues has something."""
+        found = map(self.queues.get, {reader.queue for reader in self._turns})
+        return any(queue is not None and queue.qsize() for queue in found)
+
     def deliver_one(self) -> bool:
         """Hand one message to a consumer, in turn, if there is one and the window has room."""
         for _ in range(len(self._turns)):
@@ -401,6 +407,11 @@ class Transport(memory.Transport):
         #: Set whenever there may be something to deliver. Any thread.
         self.bell = threading.Event()
         self._first = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there seems to be something to deliver."""
+        return any(channel.has_more for channel in list(self.channels))
 
     def unlisten(self, queue: str) -> None:
         """A consumer of this queue ended; ring no more if it was the last."""

@@ -5,8 +5,8 @@ per ``drain``. The window is the prefetch count; without one it claims ``UNSET_W
 whenever its buffer is empty, so that one consumer does not hoard a queue. Messages in the buffer
 have been seen by nobody: a cancelled consumer gives them back unmarked.
 
-Acknowledgements are collected and deleted together with the next claim, before sleeping and at
-close; on a channel without consumers at once. Any thread may acknowledge and publish; everything
+Acknowledgements are collected and deleted together with the next claim, before a longer sleep and
+at close; on a channel without consumers at once. Any thread may acknowledge and publish; everything
 else belongs to the thread that drains.
 """
 
@@ -38,6 +38,9 @@ logger = logging.getLogger("taskline.bus.wire.transports.local.channel")
 
 #: What beside its body a message says of which nothing can be read.
 _BARE = '[null,null,{},{"delivery_info":{}}]'
+
+#: Of what ``Producer.publish`` is told, all but the message's properties.
+_BESIDE = ("exchange", "routing_key", "content_type", "content_encoding", "headers")
 
 #: A channel without a prefetch count claims this many at a time.
 UNSET_WINDOW = 64
@@ -209,6 +212,15 @@ def outgoing(
     )
 
 
+def _said(body: bytes, said: Mapping[str, Any], mandatory: bool) -> Outgoing:
+    """A message as ``Producer.publish`` is told of it, ready for the store."""
+    exchange, key = said["exchange"], said["routing_key"]
+    properties = {name: value for name, value in said.items() if name not in _BESIDE}
+    properties["delivery_info"] = {"exchange": exchange, "routing_key": key}
+    meta = said["content_type"], said["content_encoding"], said["headers"], properties
+    return Outgoing(exchange, key, _encode(meta), body, mandatory)
+
+
 class Channel(virtual.Channel):
     """A channel; its ``connection`` is our Transport, or None once it is closed."""
 
@@ -246,6 +258,14 @@ class Channel(virtual.Channel):
     def create_publish_batch(self, max_size: int) -> PublishBatch:
         """kombu's hook for ``Producer.batch``."""
         return PublishBatch(self, max_size)
+
+    def publish_list(self, ready: Sequence[tuple[bytes, Mapping[str, Any], bool]]) -> None:
+        """Publish these in one transaction, in order, as kombu's ``Producer`` would in a batch.
+
+        Of each: the body, all that is said beside it as ``Producer.publish`` wants it, and whether
+        it is mandatory.
+        """
+        self.ensure_open("publishing").publish([_said(*each) for each in ready])
 
     # claims ---------------------------------------------------------------------------------------
 
@@ -302,6 +322,16 @@ class Channel(virtual.Channel):
                 left.append(reader.queue)
         return left
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something is taken and not delivered."""
+        return bool(self._buffer)
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is acknowledged and not deleted."""
+        return bool(self._done)
+
     def deliver_one(self) -> bool:
         """Hand one message to its consumer, if there is one and the window has room."""
         if not self._readers or not (self._buffer or self._claim()):
@@ -324,7 +354,7 @@ class Channel(virtual.Channel):
             return False
         store = self.ensure_open("taking messages")
         queues = list(self._by_queue)
-        if not self._done and not store.has_ready(queues):
+        if not store.has_ready(queues):
             return False
         done = self._take_done()
         try:

@@ -1,8 +1,8 @@
 """kombu's Transport over the local broker: options, connecting, draining, closing.
 
-``drain_events`` is a loop of: deliver one message; else delete what is acknowledged and sleep in
-``poll`` until a publisher, another thread or the death of a peer ends it. No interval is polled;
-every 250 ms the sleep ends to look for the dead.
+``drain_events`` is a loop of: deliver one message; else, a moment later, delete what is
+acknowledged and sleep in ``poll`` until a publisher, another thread or the death of a peer ends it.
+No interval is polled; every 250 ms the sleep ends to look for the dead.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ _KOMBUS_OWN = frozenset(
 )
 _SHORTEST_SLEEP = 0.001  # seconds; poll's unit. Less than it left is "take what is there"
 _FOR_EVER = 3600.0  # seconds
+#: Seconds that the deletion of what is acknowledged may wait. Whoever has been handed it is about
+#: to answer, which is a transaction too, and one at a time is written; and if something comes
+#: meanwhile, to take that and to delete this is one.
+_SOON = 0.005
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[str, str]:
@@ -111,6 +115,11 @@ class Transport(virtual.Transport):
         """SQLite's."""
         return sqlite3.sqlite_version
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something has been taken from the file and not been delivered yet."""
+        return any(channel.has_more for channel in list(self.channels))
+
     def wake_drainer(self) -> None:
         """There is something new for the thread that drains. Any thread."""
         if self._store is not None and self._drainer not in (None, threading.get_ident()):
@@ -125,10 +134,15 @@ class Transport(virtual.Transport):
         self._drainer = threading.get_ident()
         store = self.store
         store.sweep_if_due()
+        may_wait = True
         while not self._deliver_one():
+            left = _FOR_EVER if deadline is None else deadline - time.monotonic()
+            if may_wait and left > _SOON and any(each.owes for each in list(self.channels)):
+                may_wait = False
+                store.wait(_SOON)
+                continue
             for channel in list(self.channels):
                 channel.flush()
-            left = _FOR_EVER if deadline is None else deadline - time.monotonic()
             if left < _SHORTEST_SLEEP:
                 raise TimeoutError
             store.wait(left)
