@@ -15,7 +15,7 @@ import concurrent.futures
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, overload
@@ -26,6 +26,7 @@ from executor.engine import Engine
 from executor.future import Future
 from executor.nodes import NodeInfo
 from executor.options import Options, lay_over, order_of
+from executor.private import Staff
 from executor.recall import OnConflict
 from executor.turn import Open
 from executor.workers import WorkerInfo
@@ -104,7 +105,7 @@ class Executor(concurrent.futures.Executor):
         topics: Sequence[str] = (DEFAULT_TOPIC,),
         name: str | None = None,
         journal: str | os.PathLike[str] | None = None,
-        workers: int = 0,
+        workers: int | Staff = 0,
         dialects: Sequence[Dialect] = ("native",),
         transport_options: Mapping[str, Any] | None = None,
         signing_keys: str | os.PathLike[str] | None = None,
@@ -114,9 +115,10 @@ class Executor(concurrent.futures.Executor):
     ) -> None:
         if isinstance(topics, str):
             raise ConfigurationError(f"topics={topics!r}: give a list, such as [{topics!r}]")
-        if not isinstance(workers, int) or workers < 0:
+        staff = workers if isinstance(workers, Staff) else Staff(workers)
+        if not isinstance(staff.count, int) or staff.count < 0:
             raise ConfigurationError(f"workers={workers!r}: how many private workers, 0 or more")
-        if workers and importing.get() is not None:
+        if staff.count and importing.get() is not None:
             raise ConfigurationError(
                 f"Executor(workers={workers}) was reached while a worker was importing "
                 f"{importing.get()} for its tasks, and would start workers that import it again: "
@@ -137,7 +139,7 @@ class Executor(concurrent.futures.Executor):
             require_signature=require_signature,
             bus=bus,
             patience=patience,
-            workers=workers,
+            staff=staff,
             offers=lambda: _module_of(caller),
         )
         self._options = Options()
@@ -450,6 +452,22 @@ class Executor(concurrent.futures.Executor):
         """Whether something waits or runs there, of any executor. False for one nobody knows."""
         node = self._engine.nodes().get(name)
         return node is not None and node.busy > 0
+
+    def worker_gone(self, name: str) -> None:
+        """The process of the worker of this name has ended, as who started it knows.
+
+        What it had is given to others at once, and not after a lease. Said of one that lives, it
+        may run what others run as well.
+        """
+        self._engine.worker_gone(name)
+
+    def unsettled(self, uuids: Iterable[str]) -> list[str]:
+        """Those of these requests of which something may still be started, or run, somewhere.
+
+        Of a request that was cancelled that is so until its worker has said that it is not. Waits
+        5 s for its own keeper at most.
+        """
+        return self._engine.unsettled(uuids)
 
     def ignore_node(self, name: str) -> None:
         """Send nothing more to this machine, or to the worker of this name; what is there goes on.

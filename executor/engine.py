@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +44,7 @@ from executor.moments import Moments
 from executor.nodes import NodeInfo, list_nodes
 from executor.pen import Pen
 from executor.places import check_topics, queues_of, topics_of
-from executor.private import hire
+from executor.private import Staff, hire
 from executor.recall import OnConflict, Recall
 from executor.recovery import collector_paused, open_journal, take_up
 from executor.request import Order
@@ -92,9 +92,10 @@ class Engine:
         require_signature: bool | None,
         bus: Bus | None,
         patience: float,
-        workers: int,
+        staff: Staff,
         offers: Callable[[], Sequence[str]],
     ) -> None:
+        workers = staff.count
         self.broker = parse_url(url, transport_options)
         self.broker.check_dialects(dialects)
         self.dialects = tuple(dialects)
@@ -170,11 +171,11 @@ class Engine:
         if workers:
             life = os.getpid() if self._journal is None else self._journal.incarnation
             self._private = hire(
-                workers,
+                staff,
                 self.broker,
                 exchange=exchange,
                 topic=self.topics[0],
-                offers=offers(),
+                offers=offers() if staff.offers is None else staff.offers,
                 name=f"private-{self.id[:16]}" + (f".{life}" if name else ""),
                 guard=guard,
                 on_end=lambda worker: self._keeper.put(Gone(worker)),
@@ -339,6 +340,16 @@ class Engine:
     def nodes(self) -> dict[str, NodeInfo]:
         """The machines they are on, by name."""
         return self._ask(list_nodes)
+
+    def worker_gone(self, name: str) -> None:
+        """The process of the worker of this name has ended."""
+        self._demand_keeper()
+        self._keeper.put(Gone(name))
+
+    def unsettled(self, uuids: Iterable[str]) -> list[str]:
+        """Those of which the ledger knows still."""
+        asked = list(uuids)
+        return self._ask(lambda ledger, now: [u for u in asked if ledger.state_of(u) is not None])
 
     def ignore(self, name: str, *, is_ignored: bool) -> None:
         """Send nothing more to this machine, or worker, or again."""

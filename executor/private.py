@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,20 @@ _PROGRAM: Final = (
     "import json, sys; home, path = json.loads(sys.argv.pop(1)); sys.path.insert(0, home); "
     "import worker.cli; sys.path[:] = path; sys.exit(worker.cli.main(sys.argv[1:]))"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Private workers that are more than so many of the usual ones."""
+
+    #: Worker processes.
+    count: int
+    #: Tasks that each runs at once.
+    concurrency: int = 1
+    #: What they offer from the beginning; None: the caller's own module.
+    offers: tuple[str, ...] | None = None
+    #: Further words of their command line.
+    words: tuple[str, ...] = ()
 
 
 class PrivateWorkers:
@@ -171,7 +186,7 @@ class PrivateWorkers:
 
 
 def hire(
-    count: int,
+    staff: Staff,
     broker: BrokerUrl,
     *,
     exchange: str,
@@ -182,7 +197,7 @@ def hire(
     on_hopeless: Callable[[str], None],
     guard: Guard | None = None,
 ) -> PrivateWorkers:
-    """N workers of an executor at this broker, on a topic of its own; not started yet.
+    """The workers of an executor at this broker, on a topic of its own; not started yet.
 
     ``offers``: what they offer from the beginning. ``name`` is no other workers' while these live,
     nor those of an earlier life of the executor: by it the end of a process is known.
@@ -193,8 +208,9 @@ def hire(
         "--tasks-from-stdin",
         f"--exchange={exchange}",
         f"--topic={topic}",
-        "--concurrency=1",
-        f"--share={count}",
+        f"--concurrency={staff.concurrency}",
+        f"--share={staff.count}",
+        *staff.words,
         "--log-level=warning",
         "--no-banner",
         *options,
@@ -205,7 +221,7 @@ def hire(
         environment["TASKLINE_SIGNING_KEYS"] = str(guard.file.path)
         environment["TASKLINE_REQUIRE_SIGNATURE"] = "yes" if guard.is_required else "no"
     return PrivateWorkers(
-        count, arguments, environment, name=name, on_end=on_end, on_hopeless=on_hopeless
+        staff.count, arguments, environment, name=name, on_end=on_end, on_hopeless=on_hopeless
     )
 
 

@@ -33,6 +33,8 @@ class WorkerInfo:
     open: int
     #: Seconds since it was last heard from.
     silent: float
+    #: The name of its machine, if it tells that.
+    node: str | None = None
 
 
 class Crowd:
@@ -77,6 +79,7 @@ def list_workers(ledger: Ledger, now: float) -> list[WorkerInfo]:
             slots=peer.slots,
             open=len(peer.open),
             silent=max(0.0, now - peer.heard),
+            node=peer.node,
         )
         for peer in ledger.directory
     ]

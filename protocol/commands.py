@@ -21,6 +21,9 @@ READ: Final = "taskline.read"
 #: What a worker is told to offer, to offer both.
 MODULE: Final = "worker.command"
 
+#: The task event by which a command says that it runs, with its process id, ``pid``.
+STARTED: Final = "taskline.started"
+
 #: Whose runs take memory in processes of their own, and not in the one that runs tasks.
 NOT_IN_THEIR_HOST: Final = frozenset({RUN, READ})
 

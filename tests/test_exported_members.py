@@ -9,7 +9,7 @@ import pytest
 
 PACKAGES = [
     *("protocol", "bus.news", "bus.news.toil", "bus.wire", "bus.wire.testing", "worker"),
-    "executor",
+    *("executor", "executor.batch"),
 ]
 FLOORS = {package.split(".")[0] for package in PACKAGES}
 

@@ -27,10 +27,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final
 
-from protocol.commands import MAX_READ, READ, RUN, TAIL, CommandEnd
+from protocol.commands import MAX_READ, READ, RUN, STARTED, TAIL, CommandEnd
 from protocol.errors import ConfigurationError
 from protocol.task import task
 from protocol.values import Json
+from worker.context import task_event
 from worker.descendants import children_of, kill_with_group
 
 SWEEP_TIME: Final = 5.0  # seconds for what is left of a command to be gone
@@ -104,6 +105,7 @@ def _run(
         err.write(f"taskline: {words[0]}: {os.strerror(error.errno or 0)}\n".encode())
         err.flush()
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUNNABLE
+    task_event(STARTED, pid=process.pid)
     code = tree.wait(process)
     return code if code >= 0 else _SIGNALLED - code
 
