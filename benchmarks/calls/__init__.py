@@ -2,7 +2,8 @@
 
 Seconds differ from one machine and minute to the next; calls do not. So this is what guards the
 speed in the ordinary tests: more than a quarter more than the ``baseline`` is a failure, which
-names the functions. It says nothing of how long a call takes.
+names the functions; and so is a quarter more broker messages, where their number is certain. It
+says nothing of how long a call takes.
 
 The rooms: ``counter`` (what is counted, and whose it is), ``joined`` (both sides in one thread,
 with time by hand: the same to a call each time), ``living`` (a real executor and a real worker in

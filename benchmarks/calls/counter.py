@@ -30,6 +30,8 @@ class Calls:
 
     #: ``{(room, function): calls}``.
     places: Mapping[Place, float] = field(default_factory=dict)
+    #: Broker messages it publishes, where that is known.
+    messages: float = 0.0
 
     @property
     def total(self) -> float:
@@ -50,9 +52,10 @@ class Counter:
     def __init__(self) -> None:
         self._counted: Tally[Place] = Tally()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Counter:
         """Count what this thread does from now on."""
         sys.setprofile(self.hook)
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Count it no more."""

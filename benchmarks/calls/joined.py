@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import uuid as uuids
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import kombu
@@ -47,6 +48,8 @@ _TURN: Final = 0.6  # seconds of a turn's time: long enough for its receipts to 
 _WARM_UP: Final = 2  # turns
 _BOOT: Final = "0123456789abcdef"
 _MOST: Final = 500  # messages in one list of the publisher's
+
+Meter = AbstractContextManager[object]
 
 
 class Nobody:
@@ -224,7 +227,7 @@ def _sorted(dispatcher: Dispatcher, messages_: Iterable[kombu.Message]) -> list[
     return dispatcher.sort([Delivery(message) for message in messages_])
 
 
-def _carried(left: Iterable[dict[str, Any]]) -> list[kombu.Message]:
+def carried(left: Iterable[dict[str, Any]]) -> list[kombu.Message]:
     """What a broker would make of them; not counted."""
     return [
         kombu.Message(
@@ -241,35 +244,24 @@ def _carried(left: Iterable[dict[str, Any]]) -> list[kombu.Message]:
 
 
 class Joined:
-    """The two, and what counts each."""
+    """The two. Whatever one of them does, it does within ``with`` of its meter."""
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, submitting: Meter, working: Meter) -> None:
         """``at_once``: requests in a list, and slots of the worker."""
         self._at_once = at_once
         self._submitter = Submitter()
         self._workplace = Workplace(at_once)
-        self._submitting, self._working = Counter(), Counter()
+        self._submitting, self._working = submitting, working
+        #: Broker messages that each has published.
+        self.published = dict.fromkeys(("submitter", "worker"), 0)
         self._now = 100.0  # seconds
         self._submitter.consumes(self._now)
         self._settle()
+        for _ in range(_WARM_UP):
+            self.turn()
 
-    def count(self, turns: int) -> dict[str, Calls]:
-        """``{"submitter": …, "worker": …}`` for one task, of so many turns."""
-        chance = random.getstate()
-        random.seed(0)  # a worker is chosen by it, in as many calls as it takes
-        try:
-            for _ in range(_WARM_UP):
-                self._turn()
-            for counter in (self._submitting, self._working):
-                counter.take(1)
-            for _ in range(turns):
-                self._turn()
-        finally:
-            random.setstate(chance)
-        tasks = turns * self._at_once
-        return {"submitter": self._submitting.take(tasks), "worker": self._working.take(tasks)}
-
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """One list of requests."""
         with self._submitting:
             futures = self._submitter.submits(self._at_once, self._now)
         self._settle()
@@ -288,7 +280,7 @@ class Joined:
         while True:
             with self._submitting:
                 asked = self._submitter.sends()
-            to_worker = _carried(asked)
+            to_worker = carried(asked)
             with self._working:
                 self._workplace.hears(to_worker, self._now)
                 begun = self._workplace.sends()
@@ -296,8 +288,31 @@ class Joined:
                 ended = self._workplace.sends()
             if not (asked or begun or ended):
                 return
+            self.published["submitter"] += len(asked)
+            self.published["worker"] += len(begun) + len(ended)
             for said in (begun, ended):
-                to_submitter = _carried(said)
+                to_submitter = carried(said)
                 with self._submitting:
                     self._submitter.hears(to_submitter, self._now)
                     self._submitter.ends()
+
+
+def count(at_once: int, turns: int) -> dict[str, Calls]:
+    """``{"submitter": …, "worker": …}`` for one task, of so many turns."""
+    chance = random.getstate()
+    random.seed(0)  # a worker is chosen by it, in as many calls as it takes
+    try:
+        submitting, working = Counter(), Counter()
+        joined = Joined(at_once, submitting, working)
+        submitting.take(1)
+        working.take(1)
+        before = dict(joined.published)
+        for _ in range(turns):
+            joined.turn()
+    finally:
+        random.setstate(chance)
+    tasks = turns * at_once
+    found = {"submitter": submitting.take(tasks), "worker": working.take(tasks)}
+    for side, calls in found.items():
+        calls.messages = (joined.published[side] - before[side]) / tasks
+    return found

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from benchmarks.calls import living
+from benchmarks.calls import joined, living
 from benchmarks.calls.counter import Calls
-from benchmarks.calls.joined import Joined
 
 #: ``{side: calls}``, of ``submitter`` and ``worker``.
 Sides = dict[str, Calls]
@@ -16,8 +15,8 @@ Sides = dict[str, Calls]
 #: By name: what is counted, and how often it is tried before what has grown counts as grown. What
 #: depends on which messages happen to travel together may be unlucky once, or twice.
 PATHS: Final[dict[str, tuple[Callable[[], Sides], int]]] = {
-    "joined, 1 at once": (lambda: Joined(1).count(50), 1),
-    "joined, 100 at once": (lambda: Joined(100).count(3), 1),
+    "joined, 1 at once": (partial(joined.count, 1, 50), 1),
+    "joined, 100 at once": (partial(joined.count, 100, 3), 1),
     "memory, threads, 1 at once": (partial(living.count, "threads", 1, 40), 3),
     "memory, threads, 100 at once": (partial(living.count, "threads", 100, 100), 3),
     "memory, processes, 1 at once": (partial(living.count, "processes", 1, 40), 3),

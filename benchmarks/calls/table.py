@@ -17,6 +17,9 @@ def by_room(parts: Mapping[str, Calls]) -> str:
     letters = [chr(ord("A") + number) for number in range(len(parts))]
     lines = [f"{letter}  {name}" for letter, name in zip(letters, parts, strict=True)]
     lines += ["", _row("", letters), _row("in all", [f"{c.total:,.0f}" for c in parts.values()])]
+    if any(calls.messages for calls in parts.values()):
+        told = [f"{calls.messages:.2f}" if calls.messages else "" for calls in parts.values()]
+        lines.append(_row("broker messages", told))
     for room in order:
         counts = [rooms[name].get(room, 0.0) for name in parts]
         if max(counts) >= 1.0:

@@ -14,6 +14,7 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
     parts = {
         "joined, 1 at once, worker": Known(12.5, {("a.b", "f"): 8.0, ("c", "dict.get (C)"): 4.5}),
         "memory, threads, worker": Known(1.0),
+        "joined, submitter": Known(5.0, {("a", "f"): 1.0}, messages=0.031),
     }
     baseline.write(parts, tmp_path / "known")
     assert baseline.read(tmp_path / "known") == parts

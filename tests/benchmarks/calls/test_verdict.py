@@ -26,6 +26,13 @@ def test_it_says_what_grew_from_what_to_what_where_mostly_and_what_to_do() -> No
     assert said[4].endswith("python -m benchmarks.calls --renew")
 
 
+def test_more_messages_are_a_problem_however_few_calls_they_cost() -> None:
+    known = Known(100.0, messages=0.03)
+    assert verdict.words("part", known, Calls({("a", "f"): 100.0}, messages=0.037)) == ""
+    said = verdict.words("part", known, Calls({("a", "f"): 100.0}, messages=1.03))
+    assert said.startswith("part: a task takes 1.030 broker messages, and 0.030 according to ")
+
+
 def test_many_that_grow_a_little_are_growth_too() -> None:
     found = Calls({("room", f"f{n}"): 1.0 for n in range(200)})
     assert "many functions, a little each" in verdict.words("part", KNOWN, found)
