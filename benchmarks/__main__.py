@@ -19,7 +19,6 @@ from benchmarks import programme, runner
 from benchmarks.ground import ROOT
 from benchmarks.line import line
 from benchmarks.report import page
-from benchmarks.result import read_all
 from benchmarks.sizes import SIZES
 
 
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(cells)} cells in {len(chosen)} sittings")
         return 0
     if options.report:
-        page.write(read_all(options.results))
+        page.write(options.results)
         return 0
     if not chosen:
         print(f"no cell's name holds {' and '.join(options.only)}: see --list", file=sys.stderr)

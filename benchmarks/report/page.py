@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from benchmarks.ground import ROOT
 from benchmarks.measures import MEASURES
 from benchmarks.programme import BROKERS
-from benchmarks.report import tables
+from benchmarks.report import fleets, tables, targets
 from benchmarks.report.book import Book
-from benchmarks.result import Result
+from benchmarks.result import read_all
+from benchmarks.simulation import files
+from benchmarks.simulation.files import Found
 
 PAGE: Final = ROOT / "docs" / "performance.md"
 TEMPLATE: Final = Path(__file__).with_name("performance.template.md")
@@ -22,18 +25,26 @@ _APART: Final = ("machine", "commit", "date", "load")
 _NO_FIGURES: Final = "Not measured yet."
 
 
-def write(results: Iterable[Result], page: Path = PAGE) -> None:
-    """Write it, and its plots into the folder of its name beside it."""
+def write(folder: Path, page: Path = PAGE) -> None:
+    """Write it, of what is in that folder, and its plots into the folder of its name beside it."""
     # Here, because it wants the library of the plots, which nothing else does.
     from benchmarks.report import plots  # noqa: PLC0415
 
-    book = Book(results)
-    pictures = plots.draw(book, page.with_suffix(""))
-    page.write_text(fill(TEMPLATE.read_text(), book, [picture.name for picture in pictures], page))
+    book = Book(read_all(folder))
+    simulated = {name: files.read(folder, name) for name in ("fleets", "check")}
+    pictures = [picture.name for picture in plots.draw(book, page.with_suffix(""))]
+    page.write_text(fill(TEMPLATE.read_text(), book, pictures, page, simulated))
 
 
-def fill(template: str, book: Book, pictures: Iterable[str], page: Path = PAGE) -> str:
+def fill(
+    template: str,
+    book: Book,
+    pictures: Iterable[str],
+    page: Path = PAGE,
+    simulated: Mapping[str, Found | None] = MappingProxyType({}),
+) -> str:
     """``{{words}}`` of the template, replaced. Raises ``KeyError`` for words that mean nothing."""
+    found, checked = simulated.get("fleets"), simulated.get("check")
     drawn = {Path(name).stem: f"![]({page.stem}/{name})" for name in pictures}
     values: dict[str, Callable[[], str]] = {
         "of": lambda: _of(book),
@@ -46,6 +57,11 @@ def fill(template: str, book: Book, pictures: Iterable[str], page: Path = PAGE) 
         "start": lambda: tables.start(book),
         "footprint": lambda: tables.footprint(book),
         "microseconds": lambda: tables.microseconds(book),
+        "targets": lambda: targets.judged(book),
+        "fleets": lambda: fleets.fleets(found),
+        "whole": lambda: fleets.whole(found),
+        "check": lambda: fleets.check(checked),
+        "costs": lambda: fleets.costs(found),
         "measures": lambda: "\n".join(f"* **{k}**: {m.words}" for k, m in MEASURES.items()),
         "settings": tables.settings,
         "unplayed": lambda: tables.unplayed(book),
