@@ -2,8 +2,8 @@
 
 This process is the submitter, the workers are its children. Nothing of the peer is imported before
 a measure asks for it: how long that takes is part of one of them. Every result is compared with
-what it should be, and every wait ends with the cell's deadline. When a cell has failed, those after
-it are not played: nobody knows what it has left behind.
+what it should be, and every wait ends with the cell's deadline. When a cell has failed, that is the
+end: nobody knows what it has left behind.
 """
 
 from __future__ import annotations
@@ -219,14 +219,13 @@ def main(file: Path) -> int:
         for number, cell in enumerate(cells):
             faulthandler.dump_traceback_later(size.deadline + 2 * _END_TIMEOUT, exit=True)
             result = Result(cell, told["round"], told["size"])
-            if results and not results[-1].is_good:
-                result.skipped = f"what was played before it went wrong: {results[-1].cell.name}"
-            else:
-                play.begin(cell, is_last=number == len(cells) - 1)
-                _measure(play, result)
+            play.begin(cell, is_last=number == len(cells) - 1)
+            _measure(play, result)
             results.append(result)
             said = [dataclasses.asdict(result) for result in results]
             file.write_text(json.dumps({"results": said}))
+            if not result.is_good:
+                break
         faulthandler.dump_traceback_later(3 * _END_TIMEOUT, exit=True)
     return 1 if any(result.problem for result in results) else 0
 

@@ -1,8 +1,8 @@
 """All there is to play, and what of it a first look takes.
 
 Every peer meets the central measures in every setting. The others, of which each has several sizes,
-take the setting that is best known for the peer (the first of its list) and all of ours but the
-journal.
+take the setting that is best known for the peer, the first of its list; of ours that is the one in
+which nothing was said. Several workers are no question for a ceiling.
 """
 
 from __future__ import annotations
@@ -37,21 +37,14 @@ def sittings(*, quick: bool = False) -> Iterator[Sitting]:
         return
     for broker in BROKERS:
         for peer, setting in _settings(broker, all_of_them=False):
-            yield Sitting("sizes", tuple(_sizes(Cell("throughput", broker, peer.name, setting))))
+            throughput = Cell("throughput", broker, peer.name, setting)
+            more = [] if broker == "memory" or peer.kind == "ceiling" else _workers(throughput)
+            yield Sitting("sizes", (*_sizes(throughput), *more))
     for count in OUTSTANDING:
         for broker in BROKERS if count >= BACKLOG else ():
             for peer, setting in _settings(broker, all_of_them=False):
                 cell = Cell("backlog", broker, peer.name, setting, outstanding=count)
                 yield Sitting(f"{count} open", (cell,))
-    for broker in BROKERS[:-1]:
-        for peer, setting in _settings(broker, all_of_them=False):
-            # With one it is among the central measures.
-            cells = [
-                Cell("throughput", broker, peer.name, setting, workers=count)
-                for count in WORKERS
-                if count > 1
-            ]
-            yield Sitting("workers", tuple(cells))
 
 
 def cells(*, quick: bool = False) -> list[Cell]:
@@ -77,9 +70,15 @@ def _sizes(throughput: Cell) -> Iterator[Cell]:
         yield dataclasses.replace(throughput, outstanding=outstanding, payload_bytes=size)
 
 
+def _workers(throughput: Cell) -> Iterator[Cell]:
+    """More and more; with one it is among the central measures."""
+    for count in WORKERS:
+        if count > 1:
+            yield dataclasses.replace(throughput, workers=count)
+
+
 def _settings(broker: str, *, all_of_them: bool) -> Iterator[tuple[Peer, str]]:
     for peer in PEERS.values():
         for number, setting in enumerate(peer.settings.get(broker, ())):
-            is_ours = peer.kind == "ours" and setting.name != "journal"
-            if all_of_them or number == 0 or is_ours:
+            if all_of_them or number == 0:
                 yield peer, setting.name

@@ -1,13 +1,13 @@
 """Sittings, one after the other, each in a process of its own of which nothing is left.
 
-One that hangs, or whose process dies, becomes results that say so.
+One that hangs, or whose process dies, becomes a result that says so; the rest of its cells get a
+process of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import shutil
@@ -48,8 +48,9 @@ def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Resul
             results = [Result(cell, number, size.name) for cell in sitting.cells]
             for result in results:
                 result.skipped = schedule.hopeless(result.cell, played, size.fill)
-            if todo := [result for result in results if not result.skipped]:
-                _play(servers, guard, todo, size)
+            todo: Sequence[Result] = [result for result in results if not result.skipped]
+            while todo:
+                todo = _play(servers, guard, todo, size)
             packages = PEERS[sitting.of.peer].packages
             of = machine.circumstances(packages, brokers) | {"load": load}
             for result in results:
@@ -58,8 +59,13 @@ def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Resul
                 yield result
 
 
-def _play(servers: Servers, guard: Guard, results: Sequence[Result], size: Size) -> None:
-    """Play these in one process, and note in each what came of it."""
+def _play(
+    servers: Servers, guard: Guard, results: Sequence[Result], size: Size
+) -> Sequence[Result]:
+    """Play these in one process, and note in each what came of it, up to the first that fails.
+
+    Returns those after it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="taskline-bench-"))
     try:
         cells = [result.cell for result in results]
@@ -74,12 +80,14 @@ def _play(servers: Servers, guard: Guard, results: Sequence[Result], size: Size)
         file.write_text(json.dumps(told))
         found = _run(file, guard, ground, size.deadline * len(cells) + _GRACE)
         said = json.loads(file.read_text()).get("results", [])
-        for result, came in itertools.zip_longest(results, said):
-            if came is not None:
-                result.figures = came["figures"]
-                result.problem, result.skipped = came["problem"], came["skipped"]
-            else:
-                result.problem = found
+        for result, came in zip(results, said, strict=False):
+            result.figures = came["figures"]
+            result.problem, result.skipped = came["problem"], came["skipped"]
+        done = len(said)
+        if done < len(results) and (not done or results[done - 1].is_good):
+            results[done].problem = found
+            done += 1
+        return results[done:]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

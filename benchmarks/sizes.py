@@ -28,7 +28,7 @@ class Size:
 SIZES: Final = {
     size.name: size
     for size in (
-        Size("full", 5, 1.5, 0.5, 400, 1.5, 30.0, 60.0),
+        Size("full", 5, 1.2, 0.4, 400, 1.2, 30.0, 60.0),
         Size("quick", 1, 1.0, 0.5, 100, 1.0, 10.0, 30.0),
     )
 }

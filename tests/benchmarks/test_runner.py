@@ -33,8 +33,9 @@ def test_a_play_that_cannot_even_begin_says_why() -> None:
     """The client of a broker that is there has no worker for memory."""
     cell = dataclasses.replace(CELL, peer="raw")
     after = dataclasses.replace(cell, measure="throughput")
-    result, skipped = runner.run([Sitting("main", (cell, after))], SIZES["quick"], 1)
+    result, other = runner.run([Sitting("main", (cell, after))], SIZES["quick"], 1)
     assert result.problem.startswith(("AttributeError: ", "ModuleNotFoundError: "))
     assert "per_second" not in result.figures
     assert not result.is_good
-    assert skipped.skipped == f"what was played before it went wrong: {cell.name}"
+    assert other.cell == after  # in a process of its own
+    assert other.problem == result.problem
