@@ -137,7 +137,8 @@ class Requirements:
     """What one run needs. Raises ``ConfigurationError`` for what cannot be meant.
 
     It is started only where all of it is free, and keeps it until it ends. ``memory`` is a limit as
-    well: a run whose processes together take more is ended (``MemoryLimitExceeded``). So is
+    well, unless ``limits_memory`` is False: a run whose processes together take more is ended
+    (``MemoryLimitExceeded``). So is
     ``wall_time``, in seconds (``TimeLimitExceeded``), unless a ``time_limit`` is said, which goes
     first. ``preemptible``: it may run where it can be interrupted at any time; otherwise it never
     does.
@@ -149,6 +150,7 @@ class Requirements:
     accelerators: tuple[tuple[str, int], ...]
     preemptible: bool
     wall_time: float | None
+    limits_memory: bool
 
     def __init__(
         self,
@@ -158,13 +160,15 @@ class Requirements:
         accelerators: Accelerators = (),
         preemptible: bool = False,
         wall_time: float | None = None,
+        limits_memory: bool = True,
     ) -> None:
         _fill(self, "Requirements", cores, memory, disk, accelerators)
-        if not isinstance(preemptible, bool):
-            raise ConfigurationError(
-                f"Requirements(preemptible={preemptible!r}): True if it may run where it can "
-                "be interrupted, False if not"
-            )
+        for name, flag in (("preemptible", preemptible), ("limits_memory", limits_memory)):
+            if not isinstance(flag, bool):
+                raise ConfigurationError(
+                    f"Requirements({name}={flag!r}): True if it may run where it can be "
+                    "interrupted, or if it is to be ended when it takes more memory; else False"
+                )
         if wall_time is not None and not (
             _is_number(wall_time) and 0.001 <= wall_time <= MAX_WALL_TIME
         ):
@@ -174,6 +178,7 @@ class Requirements:
             )
         object.__setattr__(self, "preemptible", preemptible)
         object.__setattr__(self, "wall_time", wall_time)
+        object.__setattr__(self, "limits_memory", limits_memory)
 
     @property
     def amount(self) -> Resources:
@@ -185,6 +190,8 @@ class Requirements:
         written = _to_json(self)
         if self.preemptible:
             written["preemptible"] = True
+        if not self.limits_memory:
+            written["limits_memory"] = False
         return written
 
 
@@ -320,7 +327,7 @@ def parse_accelerators(where: str, given: object) -> tuple[tuple[str, int], ...]
     return tuple(sorted((kind, count) for kind, count in counts.items() if count))
 
 
-_WRITTEN: Final = ("cores", "memory", "disk", "accelerators", "preemptible")
+_WRITTEN: Final = ("cores", "memory", "disk", "accelerators", "preemptible", "limits_memory")
 
 
 def _fill(

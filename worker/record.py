@@ -12,7 +12,7 @@ from typing import Literal
 
 from protocol.envelope import Header
 from protocol.messages import Request
-from protocol.resources import Resources, requirements_from_json
+from protocol.resources import Requirements, requirements_from_json
 from protocol.tickets import Ticket
 from worker.work import End
 
@@ -32,6 +32,7 @@ class Record:
         "is_ending",
         "is_receipted",
         "key",
+        "memory_limit",
         "needs",
         "reply_to",
         "request",
@@ -52,8 +53,11 @@ class Record:
         self.request: Request | None = request
         #: Of the newest REQUEST; None from a taskflow peer.
         self.header = header
+        said = _needs(header)
         #: What its run takes of the machine, besides a slot; None: nothing was said.
-        self.needs = _needs(header)
+        self.needs = None if said is None else said.amount
+        #: Bytes of memory at which it is ended; None: however much it takes.
+        self.memory_limit = said.memory or None if said and said.limits_memory else None
         #: The highest attempt heard of.
         self.attempt = (header.attempt or 1) if header else 1
         #: The newest ticket, under which it is answered; None from a taskflow peer.
@@ -94,8 +98,5 @@ class Record:
         return self.header is not None and now * 1000 >= (self.header.start_by or 0)
 
 
-def _needs(header: Header | None) -> Resources | None:
-    if header is None or header.need is None:
-        return None
-    said = requirements_from_json(header.need)
-    return None if said is None else said.amount
+def _needs(header: Header | None) -> Requirements | None:
+    return None if header is None or header.need is None else requirements_from_json(header.need)

@@ -198,7 +198,7 @@ class Slots:
             attempt=record.attempt,
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
-            memory_limit=None if record.needs is None else record.needs.memory or None,
+            memory_limit=record.memory_limit,
         )
 
 

@@ -58,6 +58,9 @@ class Job:
     folder: str | None = None
     #: Of two that wait the higher goes first, -100 to 100.
     priority: int = 0
+    #: Files for what it writes, on the worker's machine; None: as its batch system names them.
+    stdout: str | None = None
+    stderr: str | None = None
 
     def __post_init__(self) -> None:
         command = self.command

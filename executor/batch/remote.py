@@ -188,7 +188,7 @@ class RemoteBatchSystem(BatchSystem):
             self._issued[issued.job_id] = issued
             environment = {**self._environment, **job.environment}
         job_id = issued.job_id
-        files = self._files(job_id)
+        files = self._files(job_id, job)
         command = Command(job.command, environment, job.folder, **files, contexts=self._contexts)
         waits = None if self._maximum is None else _FOR_EVER
         try:
@@ -350,6 +350,12 @@ class RemoteBatchSystem(BatchSystem):
             return ""
         return str(text)
 
+    def external_id(self, job_id: int) -> str | None:
+        """The uuid of the request that an issued job is; None for others."""
+        with self._changed:
+            issued = self._issued.get(job_id)
+        return None if issued is None or issued.future is None else issued.future.uuid
+
     def connect(self, bus: Bus) -> None:
         """Say on this bus what becomes of jobs; see the interface."""
         self._bus = bus
@@ -413,10 +419,14 @@ class RemoteBatchSystem(BatchSystem):
 
     # ---------------------------------------------------------------------------------------------
 
-    def _files(self, job_id: int) -> dict[str, str]:
-        if self._outputs is None:
-            return {}
-        return {stream: self._outputs.path(job_id, stream) for stream in ("stdout", "stderr")}
+    def _files(self, job_id: int, job: Job) -> dict[str, str]:
+        files = {}
+        for stream, path in (("stdout", job.stdout), ("stderr", job.stderr)):
+            if path is not None:
+                files[stream] = path
+            elif self._outputs is not None:
+                files[stream] = self._outputs.path(job_id, stream)
+        return files
 
     def _track(self, issued: _Issued, future: Future[Any], files: Mapping[str, str]) -> None:
         with self._changed:

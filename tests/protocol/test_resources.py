@@ -143,9 +143,17 @@ def test_a_wall_time_is_seconds(seconds: Any) -> None:
         Requirements(wall_time=seconds)
 
 
-def test_preemptible_is_yes_or_no() -> None:
+def test_what_is_yes_or_no_is_nothing_else() -> None:
     with pytest.raises(ConfigurationError, match="preemptible"):
         Requirements(preemptible=1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="limits_memory"):
+        Requirements(limits_memory=None)  # type: ignore[arg-type]
+
+
+def test_memory_may_be_promised_without_being_a_limit() -> None:
+    wanted = Requirements(memory=5, limits_memory=False)
+    assert wanted.to_json() == {"memory": 5, "limits_memory": False}
+    assert requirements_from_json(wanted.to_json()) == wanted
 
 
 def test_accelerators_are_written_in_three_ways() -> None:

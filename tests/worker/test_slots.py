@@ -170,9 +170,11 @@ def test_who_has_told_nothing_of_its_machine_runs_nothing_that_needs_some() -> N
 
 def test_memory_is_a_limit_of_the_run() -> None:
     many = machine()
-    for one in (needing("1", memory=500), needing("2", cores=1)):
+    kept = needing("3", memory=100, limits_memory=False)
+    for one in (needing("1", memory=500), needing("2", cores=1), kept):
         many.queue[one] = None
         assert many.start(one).memory_limit == (500 if one.uuid == "1" else None)
+    assert kept.needs == Resources(memory=100)
 
 
 def test_a_run_that_is_left_behind_gives_back_what_it_took() -> None:
