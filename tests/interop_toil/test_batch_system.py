@@ -1,0 +1,135 @@
+"""Toil's own tests of batch systems, as they are, on ours; and whole workflows."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop_toil.programs import FLOW, run
+from tests.processes import WorkerProcess
+
+pytest.importorskip("toil.batchSystems", reason="the peer of these tests is not installed: toil")
+
+pytestmark = pytest.mark.slow
+
+SUITE = '''
+"""Toil's tests, with our batch system in the place of theirs."""
+
+import pytest
+from toil.test.batchSystems import batchSystemTest as theirs
+from toil_batch_system_taskline.system import TasklineBatchSystem
+
+def make(self):
+    return TasklineBatchSystem(
+        config=self.config, maxCores=theirs.numCores, maxMemory=1e9, maxDisk=2001
+    )
+
+@pytest.fixture(scope="session")
+def rootpath(pytestconfig):  # which Toil's repository has, and its wheel has not
+    return pytestconfig.rootpath
+
+class TestTaskline(theirs.hidden.AbstractBatchSystemTest):
+    createBatchSystem = make
+    def supportsWallTime(self):
+        return True
+
+class TestEscapes(theirs.SingleMachineBatchSystemTest):
+    createBatchSystem = make
+
+class TestTasklineJob(theirs.AbstractBatchSystemJobTest):
+    def getBatchSystemName(self):
+        return "taskline"
+'''
+
+
+def toils(tmp_path: Path, chosen: str, deadline: float = 110) -> str:
+    """Run these of Toil's tests; what pytest said."""
+    (tmp_path / "test_ours.py").write_text(SUITE)
+    command = ("-m", "pytest", "-v", "--import-mode=importlib", "--rootdir", tmp_path)
+    suite = f"{tmp_path / 'test_ours.py'}::{chosen}"
+    asked = ("-p", "no:cacheprovider", "-W", "ignore", "-c", "/dev/null", suite)
+    done = run(*command, *asked, ours=False, deadline=deadline)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_toils_own_tests_of_a_batch_system_pass(tmp_path: Path) -> None:
+    said = toils(tmp_path, "TestTaskline")
+    assert re.search(r"\b6 passed\b", said), said
+
+
+def test_nothing_escapes_however_it_hides(tmp_path: Path) -> None:
+    for name in ("testProcessEscape", "testHidingProcessEscape"):
+        said = toils(tmp_path, f"TestEscapes::{name}")
+        assert re.search(r"\b1 passed\b", said), said
+
+
+def test_a_whole_leader_gives_each_job_its_threads(tmp_path: Path) -> None:
+    said = toils(tmp_path, "TestTasklineJob::test_omp_threads")
+    assert re.search(r"\b1 passed\b", said), said
+
+
+@pytest.mark.timeout(600)
+def test_no_more_run_at_once_than_there_are_cores(tmp_path: Path) -> None:
+    said = toils(tmp_path, "TestTasklineJob::testJobConcurrency", 580)
+    assert re.search(r"\b1 passed\b", said), said
+
+
+@pytest.fixture
+def worker(tmp_path: Path, exchange: str) -> Iterator[str]:
+    """A worker somewhere else; the broker's URL."""
+    url = f"local://{tmp_path}/broker"
+    where = ("--url", url, "--exchange", exchange, "--concurrency", "3")
+    with WorkerProcess("worker.command", *where, folder=tmp_path, environment=environment()) as one:
+        one.up()
+        yield url
+
+
+def environment() -> dict[str, str]:
+    """Where Toil's own programs are found."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {"PATH": path, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_workflow_with_a_failure_and_a_retry_runs(
+    tmp_path: Path, where: str, worker: str, exchange: str
+) -> None:
+    (tmp_path / "tried").mkdir()
+    flow = tmp_path / "flow.py"
+    text = FLOW.read_text()
+    more = 'options.batchSystem = "taskline"\n    options.workDir = str(Path(store).parent)'
+    if where == "elsewhere":
+        more += (
+            f"\n    options.taskline_url = {worker!r}\n    options.taskline_exchange = {exchange!r}"
+        )
+    flow.write_text(text.replace("    options.retryCount", f"    {more}\n    options.retryCount"))
+    done = run(
+        flow, tmp_path / "store", tmp_path / "messages", tmp_path / "tried", "well", ours=False
+    )
+    assert "result: 14" in done.stdout, done.stderr
+    said = (tmp_path / "messages").read_text()
+    assert "TasklineBatchSystem" in said
+    assert said.count("toil.bus.ExternalBatchIdMessage") == 7
+    left = [
+        each.name
+        for each in tmp_path.iterdir()
+        if re.fullmatch(r"toil[a-z-]*[0-9a-f-]{36}.*", each.name)
+    ]
+    assert [name for name in left if not name.endswith(".log")] == []
+
+
+def test_its_options_are_among_toils_own(tmp_path: Path) -> None:
+    program = (
+        "from toil.job import Job; import sys;"
+        "p = Job.Runner.getDefaultArgumentParser();"
+        "o = p.parse_args([sys.argv[1], '--batchSystem', 'taskline', '--tasklineUrl', 'redis://x']);"
+        "print(o.batchSystem, o.taskline_url, o.taskline_enforce_memory)"
+    )
+    done = run("-c", program, tmp_path / "store", ours=False)
+    assert "taskline redis://x False" in done.stdout, done.stderr
