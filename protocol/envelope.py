@@ -48,7 +48,9 @@ MAX_HEADER = 2048
 MAX_PROPERTY = 255
 
 #: Kinds beyond taskflow's three that are understood, as announced in ``caps``.
-CAPS: Final = ("held", "cancel", "receipt", "release", "dropped", "batch")
+CAPS: Final = ("held", "cancel", "receipt", "release", "dropped", "batch", "ends")
+#: Announced by an executor that takes the end of a run as the word that it had begun, too.
+ENDS: Final = "ends"
 #: Announced beside them by a worker that can end a task while it runs.
 STOPS: Final = "stop"
 #: By one that tells what its machine has, and runs no more at once than that holds.
