@@ -20,9 +20,16 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Hand a work to the pool, which has a slot free."""
+    """Hand a work to the pool."""
 
     work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Ask the pool for this run, which may not have begun."""
+
+    key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +44,4 @@ class Done:
     """The shift is over: nothing is held, nothing more will be taken."""
 
 
-Effect = Send | Run | End | Done
+Effect = Send | Run | TakeBack | End | Done

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bus.wire import Mailbox, Publisher
 from protocol.errors import TasklineError
 from protocol.parcel import Parcel, Received, Refused
-from worker.effects import Effect, End, Run, Send
+from worker.clock import clock
+from worker.effects import Done, Effect, End, Run, Send, TakeBack
 from worker.shift import Shift
-from worker.work import Ended, Offers, Pool, PoolEnded, Report
+from worker.work import Ended, Offers, Pool, PoolEnded, Report, Returned, Work
 
 logger = logging.getLogger("taskline.worker.keeper")
 
@@ -51,7 +51,7 @@ class Consuming:
 class Reported:
     """From the pool: what its runs did."""
 
-    reports: list[Report]
+    reports: Sequence[Report]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,6 @@ class Stop:
 LOOK_PERIOD = 5.0
 
 Input = Heard | Consuming | Reported | Undeliverable | Drain | Stop
-
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def clock() -> float:
-        """The worker's clock, in seconds: it counts the time a suspended machine sleeps."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-else:
-    clock = time.monotonic
 
 
 class Keeper:
@@ -159,7 +151,7 @@ class Keeper:
             shift.measured(*self._look())
         effects: list[Effect] = []
         going_on = True
-        for item in items:
+        for item in _joined(items):
             if isinstance(item, Heard):
                 effects += shift.heard(item.deliveries, now)
             elif isinstance(item, Reported):
@@ -188,23 +180,30 @@ class Keeper:
     def _perform(self, effects: list[Effect]) -> None:
         """Everything is sent before anything runs: a run may end before this returns."""
         parcels: list[Parcel] = []
-        actions: list[Callable[[], None]] = []
+        works: list[Work] = []
+        others: list[Effect] = []
         is_away = self._publisher.is_away
         for effect in effects:
             if isinstance(effect, Send):
                 if not (is_away and effect.is_repeated):
                     parcels.append(effect.parcel)
             elif isinstance(effect, Run):
-                self.open_works.add(effect.work.key)
-                actions.append(lambda work=effect.work: self._pool.run(work))  # type: ignore[misc]
-            elif isinstance(effect, End):
-                actions.append(lambda key=effect.key: self._pool.end(key))  # type: ignore[misc]
+                works.append(effect.work)
             else:
-                actions.append(self._end)
+                others.append(effect)
         if parcels:
             self._publisher.send(parcels)
-        for act in actions:
-            act()
+        if works:  # before what is to become of them
+            self.open_works.update(work.key for work in works)
+            self._pool.run(*works)
+        asked_back = [effect.key for effect in others if isinstance(effect, TakeBack)]
+        if asked_back:
+            self._pool.take_back(*asked_back)
+        for effect in others:
+            if isinstance(effect, End):
+                self._pool.end(effect.key)
+            elif isinstance(effect, Done):
+                self._end()
 
     def _end(self) -> None:
         """The shift is over."""
@@ -221,9 +220,9 @@ class Keeper:
                 logger.warning("%d %s", total - before, meaning)
                 self._logged[loss] = (total, now)
 
-    def _take_note(self, reports: list[Report]) -> None:
+    def _take_note(self, reports: Sequence[Report]) -> None:
         for report in reports:
-            if isinstance(report, Ended):
+            if isinstance(report, (Ended, Returned)):
                 self.open_works.discard(report.key)
             elif isinstance(report, Offers):
                 for sentence in report.refused:
@@ -231,3 +230,18 @@ class Keeper:
             elif isinstance(report, PoolEnded):
                 logger.critical("the pool ended by a bug; the worker goes down: %s", report.reason)
                 self._fault = report.reason
+
+
+def _joined(items: Iterable[Input]) -> Iterator[Input]:
+    """The same, what the pool has reported in a row as one: it costs less in one list."""
+    reports: list[Report] = []
+    for item in items:
+        if isinstance(item, Reported):
+            reports += item.reports
+            continue
+        if reports:
+            yield Reported(reports)
+            reports = []
+        yield item
+    if reports:
+        yield Reported(reports)

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from protocol.envelope import BATCH
+from protocol.envelope import BATCH, ENDS
 from protocol.messages import Held
 from protocol.tickets import Ticket, to_text
 from protocol.timing import BEAT, KEEP, KEEP_JOURNALED, LEASE
@@ -41,10 +41,10 @@ class Known:
     """One executor."""
 
     __slots__ = (
+        "_caps",
         "alarm",
         "beat_at",
         "by_ticket",
-        "caps",
         "dropped",
         "heard",
         "incarnation",
@@ -55,6 +55,8 @@ class Known:
         "reachable_since",
         "records",
         "reply_to",
+        "takes_batches",
+        "takes_ends",
     )
 
     def __init__(self, reply_to: str, now: float) -> None:
@@ -65,8 +67,11 @@ class Known:
         self.reachable_since = 0.0
         #: Seconds of silence for which its results are kept.
         self.keep = KEEP
-        #: What it understands beyond taskflow's kinds; None: it has not said.
-        self.caps: tuple[str, ...] | None = None
+        self._caps: tuple[str, ...] | None = None
+        #: Whether it has said that it reads several messages as one.
+        self.takes_batches = False
+        #: Whether it has said that an end tells it as well that the run had begun.
+        self.takes_ends = False
         #: The highest incarnation it has spoken under.
         self.incarnation = 0
         #: What is held of it, by uuid.
@@ -85,13 +90,19 @@ class Known:
         self.alarm = math.inf
 
     @property
-    def takes_batches(self) -> bool:
-        """Whether it has said that it reads several messages as one."""
-        return self.caps is not None and self.understands(BATCH)
+    def caps(self) -> tuple[str, ...] | None:
+        """What it understands beyond taskflow's kinds; None: it has not said."""
+        return self._caps
+
+    @caps.setter
+    def caps(self, said: tuple[str, ...] | None) -> None:
+        self._caps = said
+        self.takes_batches = said is not None and BATCH.lower() in said
+        self.takes_ends = said is not None and ENDS in said
 
     def understands(self, kind: str) -> bool:
         """Whether messages of this kind may be sent to it. Who has not said so yet is one of us."""
-        return self.caps is None or kind.lower() in self.caps
+        return self._caps is None or kind.lower() in self._caps
 
     def is_past(self, incarnation: int | None) -> bool:
         """Whether this is an earlier incarnation than has spoken already."""
@@ -156,13 +167,13 @@ class Known:
         """These tickets of it are over; it lives on with the others."""
         gone = set(tickets)
         self._bury(ticket for ticket in record.tickets if ticket in gone)
-        self.over.add(gone, was_started=record.state != "queued")
+        self.over.add(gone, was_started=record.may_have_started)
         record.tickets = [ticket for ticket in record.tickets if ticket not in gone]
 
     def let_go(self, record: Record) -> None:
         """Nothing of it is held any more: its tickets are over, its result is forgotten."""
         self._bury(record.tickets)
-        self.over.add(record.tickets, was_started=record.state != "queued")
+        self.over.add(record.tickets, was_started=record.may_have_started)
         if self.records.get(record.uuid) is record:
             del self.records[record.uuid]
         if record.state == "ended":

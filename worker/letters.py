@@ -22,10 +22,15 @@ from protocol.states import FAILURE
 from protocol.tickets import Ticket, to_text
 from protocol.timing import BEAT
 from protocol.topology import Address, Names, inbox_key
+from protocol.values import loads
 from worker.record import Record
+from worker.work import Encoded
 
+_MOST_ADDRESSES: Final = 1000
 #: The body of every RUNNING.
 RUNNING: Final = messages.encode(Response.running())
+#: Of every SUCCESS, around the text of its result.
+_SUCCESS: Final = messages.encode(Response.success(0)).replace(b"0", b"%b")
 
 
 class Letters:
@@ -50,6 +55,8 @@ class Letters:
         """
         self._names = names
         self._takes_batches = takes_batches
+        #: Of whom was answered last: there are few, and each is written to often.
+        self._addresses: dict[str, Address] = {}
         self._topics = topics
         self._worker = worker
         self._boot = boot
@@ -167,11 +174,15 @@ class Letters:
 
     # RESPONSE ---------------------------------------------------------------------------------
 
-    def body_of(self, record: Record, response: Response) -> bytes:
-        """The body, as its executor can read it.
+    def body_of(self, record: Record, response: Response | Encoded) -> bytes:
+        """The body, as its executor can read it; an ``Encoded`` result is a SUCCESS.
 
         Raises ``ValueRefused`` or ``MessageRefused`` for what could not travel, or not be read.
         """
+        if isinstance(response, Encoded):
+            if record.is_native:
+                return _SUCCESS % response.text
+            response = Response.success(loads(response.text))
         if not record.is_native:
             response = _readable(response, record.request.task if record.request else "a task")
         return messages.encode(response)
@@ -187,7 +198,7 @@ class Letters:
                 boot=self._boot,
                 beat=self._beat,
                 clock=_clock(now),
-                tickets=str(record.ticket),
+                tickets=None if record.ticket is None else str(record.ticket),
                 attempt=record.attempt if record.attempt > 1 else None,
                 end=record.end,
                 credit=credit,
@@ -228,7 +239,14 @@ class Letters:
         return Parcel(self._to(reply_to), around, messages.encode(message))
 
     def _to(self, reply_to: str) -> Address:
-        return self._names.to_replies(reply_to, takes_batches=self._takes_batches(reply_to))
+        takes_batches = self._takes_batches(reply_to)
+        address = self._addresses.get(reply_to)
+        if address is None or address.takes_batches is not takes_batches:
+            if len(self._addresses) >= _MOST_ADDRESSES:
+                self._addresses.clear()
+            address = self._names.to_replies(reply_to, takes_batches=takes_batches)
+            self._addresses[reply_to] = address
+        return address
 
 
 def _clock(now: float) -> int:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Literal
 
 from protocol.envelope import Header
-from protocol.messages import Request
+from protocol.messages import IfStarted, ReleaseReason, Request
 from protocol.resources import Requirements, requirements_from_json
 from protocol.tickets import Ticket
 from worker.work import End
 
-#: ``queued``: taken, not started. ``running``: with the pool. ``ended``: its result is kept until
-#: it is receipted. ``dropped``: it ended, and its result was thrown away at the bound.
+#: ``queued``: taken, not known to have begun. ``running``: it has begun, says the pool. ``ended``:
+#: its result is kept until it is receipted. ``dropped``: it ended, and its result was thrown away
+#: at the bound.
 State = Literal["queued", "running", "ended", "dropped"]
 
 
@@ -26,6 +27,7 @@ class Record:
 
     __slots__ = (
         "attempt",
+        "cancels",
         "end",
         "header",
         "is_detached",
@@ -34,6 +36,7 @@ class Record:
         "key",
         "memory_limit",
         "needs",
+        "recalled",
         "reply_to",
         "request",
         "since",
@@ -65,8 +68,12 @@ class Record:
         #: All tickets it answers for, in the order they were heard of.
         self.tickets: list[Ticket] = []
         self.state: State = "queued"
-        #: The pool's number for the run; 0 before it is started.
+        #: The pool's number for the run; 0 while the pool does not have it.
         self.key = 0
+        #: Asked back from the pool, and the reason for which it is given back when it comes.
+        self.recalled: ReleaseReason | None = None
+        #: What came meanwhile, and is answered when it is known whether it has begun.
+        self.cancels: list[tuple[Header, list[Ticket], IfStarted]] = []
         #: When it was taken.
         self.since = now
         #: How it came to its end.
@@ -82,6 +89,16 @@ class Record:
     def is_native(self) -> bool:
         """Whether it was sent by a native peer, under a ticket."""
         return self.header is not None
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether the pool has it, and has not said that it has begun: nobody knows, just now."""
+        return self.state == "queued" and self.key != 0
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether it is not certain that it never ran."""
+        return self.state != "queued" or self.key != 0
 
     @property
     def base(self) -> int:

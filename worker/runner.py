@@ -14,7 +14,7 @@ in hosts only, is on while code of the task's own runs, and off before and after
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from types import ModuleType, TracebackType
@@ -43,10 +43,10 @@ class Call:
     task: str
     name: str
     action: str
-    args: list[Json] = field(default_factory=list)
-    arguments: dict[str, Json] = field(default_factory=dict)
-    result: list[Json] | None = None
-    failures: dict[str, FailureDict] | None = None
+    args: Sequence[Json] = ()
+    arguments: Mapping[str, Json] = field(default_factory=dict)
+    result: Sequence[Json] | None = None
+    failures: Mapping[str, FailureDict] | None = None
     #: Its soft time limit: how many seconds, and when that is over on the monotonic clock.
     soft_limit: tuple[float, float] | None = None
 
@@ -63,20 +63,18 @@ class Outcome:
 def run(
     registry: Registry,
     call: Call,
-    started: Callable[[], None],
     tell: Tell,
     soft_limit: SoftLimit | None = None,
 ) -> Outcome:
     """Run one call to its end. Never raises.
 
-    ``started`` is called just before the task's own ``execute`` or function; not at all if the task
-    is unknown or cannot be constructed. ``tell`` gets its events. Both on this thread (``tell``
-    also on others, if the task makes some). Context variables the task sets are gone afterwards.
-    ``soft_limit`` keeps the call's, on the main thread; without it a call's is not kept.
+    ``tell`` gets its events, on this thread and on others, if the task makes some. Context
+    variables the task sets are gone afterwards. ``soft_limit`` keeps the call's, on the main
+    thread; without it a call's is not kept.
     """
     limit = soft_limit if call.soft_limit is not None else None
     try:
-        return copy_context().run(_run, registry, call, started, tell, limit)
+        return copy_context().run(_run, registry, call, tell, limit)
     except BaseException as error:
         if limit is not None:
             limit.finish()
@@ -86,7 +84,6 @@ def run(
 def _run(
     registry: Registry,
     call: Call,
-    started: Callable[[], None],
     tell: Tell,
     limit: SoftLimit | None,
 ) -> Outcome:
@@ -96,9 +93,8 @@ def _run(
             if limit is not None and call.soft_limit is not None:
                 limit.begin(call.task, *call.soft_limit)
             if entry.is_class:
-                result = _run_class(entry, call, started, tell_until_over, limit)
+                result = _run_class(entry, call, tell_until_over, limit)
             else:
-                started()
                 result = None
                 if call.action == "execute":
                     result = _awaited(entry.target(*call.args, **call.arguments), limit)
@@ -111,12 +107,9 @@ def _run(
         return Outcome(write(result, f"the result of {call.task}"))
 
 
-def _run_class(
-    entry: Entry, call: Call, started: Callable[[], None], tell: Tell, limit: SoftLimit | None
-) -> Any:
+def _run_class(entry: Entry, call: Call, tell: Tell, limit: SoftLimit | None) -> Any:
     task = entry.target(name=call.name) if entry.takes_name else entry.target()
     _listen(task, tell)
-    started()
     try:
         _hook(task, f"pre_{call.action}", limit)
         if call.action == "execute":

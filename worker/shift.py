@@ -10,9 +10,12 @@ The rules, in short (native dialect, sections 1, 6 and 7; taskflow ``worker_base
 
 * A request that cannot be run still gets an answer if there is anybody to answer: FAILURE, or
   RELEASE if it may be run elsewhere.
-* RUNNING is always sent before the end: taskflow's executor dies of a SUCCESS without it.
+* RUNNING is always sent before the end: taskflow's executor dies of a SUCCESS without it. But for
+  who has announced that an end says as much (``ends``) there is none of a run that is over by then.
 * A request is not started once our clock has passed its start-by. A ticket that is over is never
   run again, however often the broker delivers it.
+* What the pool has and has not begun is queued still, but nobody knows for certain. A cancel of it,
+  and whatever else has it go back, asks the pool for it; the pool's answer decides.
 * The end of a run is kept, and told again and again, until it is receipted. At a bound the oldest
   is thrown away; that it ran is remembered still. An end that the broker does not take is a FAILURE
   instead, which says so.
@@ -37,6 +40,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from protocol import envelope, messages
@@ -50,7 +54,7 @@ from protocol.states import FAILURE, SUCCESS
 from protocol.timing import BEAT, RECEIPT_DELAY, RESULT_RESENDS, pace
 from protocol.topology import Names, takes_replies
 from worker import table
-from worker.effects import Done, Effect, Run, Send
+from worker.effects import Done, Effect, Run, Send, TakeBack
 from worker.effects import End as EndRun
 from worker.known import Executors, Known
 from worker.letters import Letters
@@ -61,10 +65,26 @@ from worker.standstill import Standstill
 from worker.table import Verdict
 from worker.tombstones import HORIZON
 from worker.voice import Voice
-from worker.work import End, Ended, Offer, Offers, PoolEnded, Report, Started, TaskEvent
+from worker.work import (
+    Encoded,
+    End,
+    Ended,
+    Offer,
+    Offers,
+    PoolEnded,
+    Report,
+    Returned,
+    Started,
+    TaskEvent,
+)
+
+#: There are few of them, and each sends often.
+_takes_replies: Final = lru_cache(maxsize=1000)(takes_replies)
 
 #: Seconds for the receipts of the last results to come when everything else is over.
 LAST_WORDS: Final = 2 * RECEIPT_DELAY
+#: Seconds for the pool to return what it was asked for, once nothing else is waited for.
+RETURN_TIME: Final = 0.5
 
 
 class Shift:
@@ -121,6 +141,8 @@ class Shift:
         #: taskflow's requests that came while we go down, until they are put back.
         self._aside: list[Record] = []
         self._is_done = False
+        #: Executors that were sent ends since their alarm was set.
+        self._unalarmed: dict[str, Known] = {}
 
     def replace(self, boot: str | None) -> None:
         """This process has come in the place of that one, provably dead. Before any input."""
@@ -136,8 +158,9 @@ class Shift:
 
     @property
     def held(self) -> tuple[int, int]:
-        """How many requests are queued and how many run."""
-        return len(self._slots.queue), len(self._slots.running)
+        """How many requests are queued, those included that the pool has, and how many run."""
+        slots = self._slots
+        return len(slots.queue) + len(slots.handed) + len(slots.recalled), len(slots.running)
 
     @property
     def kept(self) -> tuple[int, int]:
@@ -195,17 +218,27 @@ class Shift:
     def reported(self, reports: Iterable[Report], now: float) -> list[Effect]:
         """What the pool says, in order."""
         effects = self._come_round(now)
+        reports = tuple(reports)
+        ended = {report.key for report in reports if isinstance(report, Ended)}
+        returned: list[int] = []
         for report in reports:
             if isinstance(report, Ended):
                 effects += self._ended(report, now)
+            elif isinstance(report, Started):
+                effects += self._begun(report.key, now, has_ended=report.key in ended)
             elif isinstance(report, TaskEvent):
                 effects += self._happened(report, now)
+            elif isinstance(report, Returned):
+                returned.append(report.key)
             elif isinstance(report, Offers):
                 effects += self.offering(report.tasks, now)
-            elif isinstance(report, PoolEnded):  # nothing runs here any more: what came is told
-                effects += self.drain(now, LAST_WORDS)
             else:
-                assert isinstance(report, Started)  # told already, when it was handed over
+                assert isinstance(
+                    report, PoolEnded
+                )  # nothing runs here any more: what came is told
+                effects += self.drain(now, LAST_WORDS)
+        for key in reversed(returned):  # each goes to the front
+            effects += self._returned(key, now)
         return effects + self._fill(now) + self._finish(now)
 
     def undeliverable(self, parcel: Parcel, why: str, now: float) -> list[Effect]:
@@ -226,7 +259,7 @@ class Shift:
             if record is not None and known.outbox.holds(record, parcel.body):
                 self.counts["undeliverable"] += 1
                 known.outbox.forget(record)
-                return self._keep(known, record, instead.body, now)
+                return self._keep(known, record, instead.body, now) + self._finish(now)
         return []
 
     def drain(self, now: float, limit: float) -> list[Effect]:
@@ -238,6 +271,8 @@ class Shift:
         effects = self._voice.hello(now)
         for record in list(self._slots.queue):
             effects += self._give_back(record, "drain", now)
+        for record in list(self._slots.handed.values()):
+            effects += self._recall(record, "drain")
         return effects + self._finish(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -253,8 +288,17 @@ class Shift:
         if now >= self._draining_until:
             for record in list(self._slots.running.values()):
                 effects += self._stop(record, now)
+        if now >= self._draining_until + RETURN_TIME:  # a pool that does not answer
+            for record in list(self._slots.recalled.values()):
+                self._slots.begin(record.key)
+                effects += self._stop(record, now)
         while self._slots.impatient_at <= now:
-            effects += self._give_back(next(iter(self._slots.queue)), "full", now)
+            oldest = self._slots.oldest
+            assert oldest is not None
+            if oldest.is_handed_over:
+                effects += self._recall(oldest, "full")
+            else:
+                effects += self._give_back(oldest, "full", now)
         return effects + self._finish(now)
 
     def next_deadline(self) -> float:
@@ -267,7 +311,10 @@ class Shift:
         )
         if self._is_done:
             return deadline
-        return min(deadline, self._draining_until, self._last_words_until)
+        ends = self._draining_until
+        if self._slots.recalled and not self._slots.running:
+            ends += RETURN_TIME
+        return min(deadline, ends, self._last_words_until)
 
     # what executors say -----------------------------------------------------------------------
 
@@ -317,17 +364,22 @@ class Shift:
         tickets = self._reception.named(known, uuid, header, now)
         if not tickets:
             return []
+        record = known.records.get(uuid)
+        if record is not None and record.is_handed_over:
+            record.cancels.append((header, tickets, message.if_started))
+            return self._recall(record, "full")
         verdict = table.cancelled(known, uuid, header, tickets, message.if_started)
         return self._carry_out(verdict, known, uuid, now)
 
     def _carry_out(self, verdict: Verdict, known: Known, uuid: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        if verdict.count:
-            self.counts[verdict.count] += 1
+        if verdict.counted:
+            self.counts[verdict.counted] += 1
         if verdict.end is not None:
             effects += self._end(verdict.end)
         if verdict.leave is not None:
             self._slots.queue.pop(verdict.leave, None)
+            effects += self._recall(verdict.leave, "full")
         if verdict.release:
             effects += self._voice.release(known, uuid, verdict.release, now)
         is_stopping = verdict.end is not None and verdict.end.is_ending  # its end is on its way
@@ -339,7 +391,7 @@ class Shift:
 
     def _may_answer(self, reply_to: str) -> bool:
         """Whether an answer may be sent there; in taskflow's dialect topics are queues as well."""
-        return takes_replies(reply_to) and (self._is_native or reply_to not in self._topics)
+        return _takes_replies(reply_to) and (self._is_native or reply_to not in self._topics)
 
     def _refused(self, refused: Refused) -> list[Effect]:
         """A delivery that is no message: answered if it was a request and says whose."""
@@ -375,36 +427,111 @@ class Shift:
         return []
 
     def _fill(self, now: float) -> list[Effect]:
-        """Start what is queued while there is room for it, in the order it came."""
+        """Hand what is queued to the pool while there is room for it, in the order it came."""
         effects: list[Effect] = []
-        while self._slots.queue and (record := self._slots.next) is not None:
+        slots = self._slots
+        room = slots.room(now) if slots.queue else 0
+        while slots.queue and room > 0:
+            record = next(iter(slots.queue))
+            if record.needs is not None:
+                fitting = slots.next(now)
+                if fitting is None:
+                    break
+                record = fitting
             if record.is_late(now):
                 effects += self._give_back(record, "late", now)
                 continue
-            work = self._slots.start(record)
-            effects += [*self._voice.running(record, now), Run(work)]
+            effects.append(Run(slots.hand_over(record)))
+            room -= 1
         return effects
 
+    def _begun(self, key: int, now: float, *, has_ended: bool) -> list[Effect]:
+        """It runs, or has run: that is told, and what was waiting for it is answered."""
+        record = self._slots.begin(key)
+        if record is None:
+            return []
+        effects: list[Effect] = []
+        if not record.is_nobodys and not (has_ended and self._end_will_do(record)):
+            effects += self._voice.running(record, now)
+        return effects + self._answer_cancels(record, now)
+
+    def _returned(self, key: int, now: float) -> list[Effect]:
+        """It has not begun: it goes where it was to go, or waits again, at the front."""
+        record = self._slots.take(key)
+        if record is None:
+            return []
+        reason, record.recalled = record.recalled, None
+        known = self._known_of(record)
+        if record.is_detached:
+            return []
+        if record.is_receipted:
+            self.counts["receipted_unrun"] += 1
+            assert known is not None
+            known.let_go(record)
+            return []
+        has_cancels = bool(record.cancels)
+        effects = self._answer_cancels(record, now)
+        if known is not None and known.records.get(record.uuid) is not record:
+            return effects  # it was cancelled
+        if record.is_late(now):
+            reason = "late"
+        elif self._slots.is_closed:
+            reason = "drain"
+        elif has_cancels and not self._slots.is_paused:  # they were of an earlier attempt
+            reason = None
+        if reason is not None:
+            return effects + self._give_back(record, reason, now)
+        self._slots.queue[record] = None
+        self._slots.queue.move_to_end(record, last=False)
+        return effects
+
+    def _answer_cancels(self, record: Record, now: float) -> list[Effect]:
+        """What was asked while nobody knew whether it had begun."""
+        effects: list[Effect] = []
+        known = self._known_of(record)
+        cancels, record.cancels = record.cancels, []
+        for header, tickets, if_started in cancels:
+            assert known is not None
+            verdict = table.cancelled(known, record.uuid, header, tickets, if_started)
+            effects += self._carry_out(verdict, known, record.uuid, now)
+        return effects
+
+    def _recall(self, record: Record, reason: ReleaseReason) -> list[Effect]:
+        """Ask the pool for it, if that has it and was not asked; it is given back when it comes."""
+        if record.is_handed_over and self._slots.recall(record, reason):
+            return [TakeBack(record.key)]
+        return []
+
+    def _end_will_do(self, record: Record) -> bool:
+        """Whether its executor takes the end of a run as the word that it has begun, too."""
+        known = self._known_of(record)
+        return known is not None and known.takes_ends
+
     def _happened(self, event: TaskEvent, now: float) -> list[Effect]:
+        effects = self._begun(event.key, now, has_ended=True)  # what it says, says as much
         record = self._slots.running.get(event.key)
         if record is None or record.is_nobodys:
-            return []
+            return effects
         try:
-            return self._voice.event(record, event, now)
+            return effects + self._voice.event(record, event, now)
         except (ValueRefused, MessageRefused):
             self.counts["event_refused"] += 1
-            return []
+            return effects
 
     def _ended(self, ended: Ended, now: float) -> list[Effect]:
+        effects = self._begun(ended.key, now, has_ended=True)
         record = self._slots.end(ended.key, now)
         if record is None:
             self.counts["ended_unasked"] += 1
-            return []
+            return effects
         if record.is_nobodys:
-            return self._discard(record)
+            return effects + self._discard(record)
+        result = ended.result
         if ended.failure is not None:
-            return self._keep_end(record, Response.failure(ended.failure), ended.end, now)
-        return self._keep_end(record, Response.success(ended.result), ended.end, now)
+            response: Response | Encoded = Response.failure(ended.failure)
+        else:
+            response = result if isinstance(result, Encoded) else Response.success(result)
+        return effects + self._keep_end(record, response, ended.end, now)
 
     def _discard(self, record: Record) -> list[Effect]:
         """Nobody waits for its end."""
@@ -414,7 +541,9 @@ class Shift:
             known.let_go(record)
         return []
 
-    def _keep_end(self, record: Record, response: Response, end: End, now: float) -> list[Effect]:
+    def _keep_end(
+        self, record: Record, response: Response | Encoded, end: End, now: float
+    ) -> list[Effect]:
         """It has ended; what a native peer is told of it is kept until that is receipted."""
         record.end = end
         try:
@@ -439,7 +568,7 @@ class Shift:
             effects += self._voice.dropped(known, dropped, now)
         if not known.understands(envelope.RECEIPT):
             known.let_go(record)
-        self._executors.set_alarm(known, now)
+        self._unalarmed[known.reply_to] = known
         return effects
 
     def _end(self, record: Record) -> list[Effect]:
@@ -460,7 +589,7 @@ class Shift:
         return [*effects, EndRun(record.key)]
 
     def _give_back(self, record: Record, reason: ReleaseReason, now: float) -> list[Effect]:
-        """It was not started and never will be here."""
+        """It was not started and never will be here: it is queued, and the pool has it not."""
         self.counts[f"given_back_{reason}"] += 1
         self._slots.queue.pop(record, None)
         known = self._known_of(record)
@@ -494,6 +623,8 @@ class Shift:
             self._slots.is_paused = True
             for record in [record for record in self._slots.queue if record.is_native]:
                 effects += self._give_back(record, "full", now)
+            for record in [one for one in self._slots.handed.values() if one.is_native]:
+                effects += self._recall(record, "full")
         elif self._slots.is_paused and self._standstill.is_caught_up(now):
             self._slots.is_paused = False
             for known in self._executors:  # who has no room with us, as far as they know
@@ -522,7 +653,9 @@ class Shift:
             if record.state == "running":
                 effects += self._end(record)
             self._slots.queue.pop(record, None)
+            effects += self._recall(record, "full")
             record.is_detached = True
+            record.cancels.clear()
             known.let_go(record)
         return effects
 
@@ -534,8 +667,14 @@ class Shift:
         return effects
 
     def _finish(self, now: float) -> list[Effect]:
-        """We go down and nothing is queued or runs: wait for the last receipts, then it is over."""
-        if self._is_done or not self._slots.is_closed or self._slots.running or self._slots.queue:
+        """At the end of an input: see to the alarms of whom was told something. And if we go down
+        and nothing is queued or runs, wait for the last receipts; then it is over.
+        """
+        if self._unalarmed:
+            for known in self._unalarmed.values():
+                self._executors.set_alarm(known, now)
+            self._unalarmed.clear()
+        if self._is_done or not self._slots.is_closed or not self._slots.is_empty:
             return []
         until = min(self._last_words_until, now + LAST_WORDS, self._draining_until)
         self._last_words_until = until

@@ -1,5 +1,9 @@
 """What waits for a slot of the pool, what runs in one, and how much more is taken.
 
+The pool is handed more than it has slots, as many works as it has ended within the last second: so
+quick tasks follow each other without a word between them, and long ones wait here. Until the pool
+says that a work has begun nobody knows whether it has, and it can be asked for.
+
 Decided here: which request runs next, what the pool is told of it, which cannot run here at all,
 the credit, and what is free of the machine. What says what it needs starts only when all of that is
 free; the next that fits goes before it meanwhile, and what waits for too long goes back. Not
@@ -11,9 +15,11 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from protocol.errors import InsufficientSystemResources, LimitRefused
 from protocol.failure import FailureDict, from_exception, from_text
+from protocol.messages import ReleaseReason
 from protocol.resources import NOTHING, Resources
 from protocol.timing import CREDIT_MAX, QUEUE_PATIENCE
 from worker.record import Record
@@ -40,6 +46,10 @@ class Slots:
         self.is_paused = False
         #: Waiting, the oldest first.
         self.queue: OrderedDict[Record, None] = OrderedDict()
+        #: Handed to the pool, and not known to have begun, by the pool's number, the oldest first;
+        #: and those of them that were asked back.
+        self.handed: dict[int, Record] = {}
+        self.recalled: dict[int, Record] = {}
         #: By the pool's number. What is detached or receipted takes a slot like any other.
         self.running: dict[int, Record] = {}
         self._offered: dict[str, Offer] = {}
@@ -64,14 +74,40 @@ class Slots:
         """
         if self.is_closed or self.is_paused:
             return 0
-        while self._ends and now - self._ends[0] > 1.0:
-            self._ends.popleft()
-        return min(self._count + len(self._ends), CREDIT_MAX)
+        return self._pace(now)
+
+    def _pace(self, now: float) -> int:
+        ends = self._ends
+        while ends and now - ends[0] > 1.0:
+            ends.popleft()
+        return min(self._count + len(ends), CREDIT_MAX)
+
+    def room(self, now: float) -> int:
+        """How many more the pool can be given."""
+        return self._pace(now) - self._with_the_pool
+
+    @property
+    def _with_the_pool(self) -> int:
+        return len(self.handed) + len(self.recalled) + len(self.running)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not (self.queue or self.handed or self.recalled or self.running)
 
     @property
     def is_crowded(self) -> bool:
         """Whether more waits and runs than any credit allows."""
-        return len(self.queue) + len(self.running) >= CREDIT_MAX
+        return self.busy >= CREDIT_MAX
+
+    @property
+    def oldest(self) -> Record | None:
+        """The request that has been queued longest, and was not asked back."""
+        handed = next(iter(self.handed.values()), None)
+        queued = next(iter(self.queue), None)
+        if handed is None or (queued is not None and queued.since < handed.since):
+            return queued
+        return handed
 
     @property
     def impatient_at(self) -> float:
@@ -79,33 +115,37 @@ class Slots:
 
         taskflow's peers would send it to this very topic again: theirs stay.
         """
-        if self.queue:
-            oldest = next(iter(self.queue))
-            if oldest.is_native:
-                return oldest.since + QUEUE_PATIENCE
+        oldest = self.oldest
+        if oldest is not None and oldest.is_native:
+            return oldest.since + QUEUE_PATIENCE
         return math.inf
 
-    @property
-    def next(self) -> Record | None:
-        """The first of the queue for which there is room; None if there is none."""
-        if len(self.running) >= self._count:
+    def next(self, now: float) -> Record | None:
+        """The first of the queue which the pool can be given; None if there is none.
+
+        What says what it needs is not handed over ahead: it takes that from then on.
+        """
+        room = self.room(now)
+        if room <= 0:
             return None
+        has_a_slot = self._with_the_pool < self._count
         for record in self.queue:
-            if record.needs is None or self._has_room_for(record.needs):
+            if record.needs is None or (has_a_slot and self._has_room_for(record.needs)):
                 return record
         return None
 
     @property
     def busy(self) -> int:
         """How many requests wait or run."""
-        return len(self.queue) + len(self.running)
+        return len(self.queue) + self._with_the_pool
 
     def free_for(self, reply_to: str) -> Resources | None:
         """What would be free if this executor had nothing here; None: nobody is told of any."""
         if self._have is None:
             return None
         others = NOTHING
-        for record in (*self.queue, *self.running.values()):
+        with_the_pool = (self.handed, self.recalled, self.running)
+        for record in chain(self.queue, *(some.values() for some in with_the_pool)):
             if record.needs is not None and record.reply_to != reply_to:
                 others = others.plus(record.needs)
         return self._have.minus(others)
@@ -113,16 +153,44 @@ class Slots:
     def _has_room_for(self, needs: Resources) -> bool:
         return self._have is not None and self._have.holds(self._taken.plus(needs))
 
-    def start(self, record: Record) -> Work:
-        """It leaves the queue and runs."""
+    def hand_over(self, record: Record) -> Work:
+        """It leaves the queue for the pool."""
         del self.queue[record]
         if record.needs is not None:
             self._taken = self._taken.plus(record.needs)
         self._last_key += 1
         record.key = self._last_key
-        record.state = "running"
-        self.running[record.key] = record
+        self.handed[record.key] = record
         return self._work(record)
+
+    def recall(self, record: Record, reason: ReleaseReason) -> bool:
+        """The pool is to be asked for it; whether that is news."""
+        is_news = self.handed.pop(record.key, None) is not None
+        if is_news:
+            self.recalled[record.key] = record
+            record.recalled = reason
+        return is_news
+
+    def begin(self, key: int) -> Record | None:
+        """It has begun; None if that is no news, or nobody's."""
+        record = self._leave(key)
+        if record is not None:
+            record.state = "running"
+            record.recalled = None
+            self.running[key] = record
+        return record
+
+    def take(self, key: int) -> Record | None:
+        """The pool has returned it; None if that does not have it, or it has begun."""
+        record = self._leave(key)
+        if record is not None:
+            record.key = 0
+            self._give_back(record)
+        return record
+
+    def _leave(self, key: int) -> Record | None:
+        record = self.handed.pop(key, None)
+        return record if record is not None else self.recalled.pop(key, None)
 
     def end(self, key: int, now: float) -> Record | None:
         """The run with this number is over; None if there is none."""
@@ -134,9 +202,13 @@ class Slots:
     def leave(self, key: int) -> Record | None:
         """The run with this number takes no place any more; None if there is none."""
         record = self.running.pop(key, None)
-        if record is not None and record.needs is not None:
-            self._taken = self._taken.minus(record.needs)
+        if record is not None:
+            self._give_back(record)
         return record
+
+    def _give_back(self, record: Record) -> None:
+        if record.needs is not None:
+            self._taken = self._taken.minus(record.needs)
 
     def why_not(self, record: Record) -> FailureDict | None:
         """Why this request fails without having been run; None: it can run."""
@@ -191,14 +263,15 @@ class Slots:
             task=request.task,
             name=request.name,
             action=request.action,
-            args=list(request.args),
-            arguments=dict(request.arguments),
-            result=None if request.result is None else list(request.result),
-            failures=None if request.failures is None else dict(request.failures),
+            args=request.args,
+            arguments=request.arguments,
+            result=request.result,
+            failures=request.failures,
             attempt=record.attempt,
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
             memory_limit=record.memory_limit,
+            start_by=None if record.header is None else record.header.start_by or 0,
         )
 
 

@@ -6,6 +6,9 @@ and *none*: neither. Each function does the book-keeping of its row and returns 
 done, as a :class:`Verdict` that the shift carries out. The rows that are no messages (a slot is
 free, a task ends, a store is full, we go down, an executor falls silent) are the shift's.
 
+What the pool has, and has not said to have begun, is queued; but a CANCEL of it is kept until that
+is known (the shift's), because its two columns are answered differently.
+
 ``n`` is the highest attempt the record has heard of. A message that *lifts* a record names a newer
 attempt of the same round: what is held serves that one too.
 """
@@ -13,7 +16,7 @@ attempt of the same round: what is held serves that one too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocol.envelope import Header
 from protocol.messages import IfStarted, ReleaseReason
@@ -25,15 +28,14 @@ from worker.record import Record
 Items = tuple[tuple[Sequence[Ticket], ReleaseReason], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is left to be done, in this order."""
 
     #: The word it is counted under, or empty.
-    count: str = ""
+    counted: str = ""
     #: Its run is to be ended, if it can be.
     end: Record | None = None
-    #: It waits for a slot no more.
+    #: It waits for a slot no more; the pool is asked for it, if that has it.
     leave: Record | None = None
     #: These are to be given back.
     release: Items = ()
@@ -105,9 +107,10 @@ def receipted(known: Known, tickets: Iterable[Ticket]) -> list[Verdict]:
     for record, its in named.items():
         if record.ticket not in its:
             known.shed(record, its)
-        elif record.state == "running":
+        elif record.state == "running" or record.is_handed_over:
             known.shed(record, tuple(record.tickets))
             record.is_receipted = True
+            verdicts.append(Verdict(leave=record))
         else:
             known.let_go(record)
             verdicts.append(

@@ -96,7 +96,10 @@ class Tombstones:
     @property
     def is_full(self) -> bool:
         """Whether nothing more should come until the floor has risen."""
-        return sum(len(life.over) for life in self._lives.values()) > MAX_GAPS
+        intervals = 0
+        for life in self._lives.values():
+            intervals += len(life.over)
+        return intervals > MAX_GAPS
 
     def never_started(self, ticket: Ticket) -> bool:
         """Whether this ticket is over and was certainly never started."""

@@ -3,13 +3,18 @@
 A pool runs works and knows nothing of messages, tickets or peers; the shift decides and knows
 nothing of processes. These few values are all they say to each other. A report is made on a
 thread of the pool and handled on the keeper's.
+
+A pool is handed more than it can run at once, so that quick tasks follow each other without
+waiting for anybody. What it has been handed *begins* at some moment; until then it can be taken
+back. Of each work it reports either that it was returned, and then it has not begun and never
+will, or its end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, Protocol
 
 from protocol.failure import FailureDict
 from protocol.messages import Action
@@ -21,9 +26,12 @@ from protocol.values import Json
 End = Literal["done", "stopped", "limit", "crash"]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One task to run, once."""
+#: Arguments of what has none; nobody changes those of a work.
+_NONE: Final[Mapping[str, Json]] = {}
+
+
+class Work(NamedTuple):
+    """One task to run, once. A tuple, because nothing of so many fields is made as fast."""
 
     #: The shift's own number for this run, unique in this worker process.
     key: int
@@ -35,13 +43,13 @@ class Work:
     name: str
     action: Action
     #: Positional arguments.
-    args: list[Json] = field(default_factory=list)
+    args: Sequence[Json] = ()
     #: Keyword arguments.
-    arguments: dict[str, Json] = field(default_factory=dict)
+    arguments: Mapping[str, Json] = _NONE
     #: For ``revert`` only: ``["success", value]`` or ``["failure", failure dict]``; None otherwise.
-    result: list[Json] | None = None
+    result: Sequence[Json] | None = None
     #: For ``revert`` only: ``{task name: failure dict}``; None otherwise.
-    failures: dict[str, FailureDict] | None = None
+    failures: Mapping[str, FailureDict] | None = None
     #: The attempt's number, the fencing token a task may pass to its own stores.
     attempt: int = 1
     #: Seconds after which the run is ended, ``limit``; None: it may run for ever.
@@ -50,6 +58,9 @@ class Work:
     soft_time_limit: float | None = None
     #: Bytes that its processes may take together, after which the run is ended, ``limit``.
     memory_limit: int | None = None
+    #: It does not begin once the worker's clock (``worker.clock``) reads this, in milliseconds;
+    #: None: there is no such time.
+    start_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +77,28 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """A result as its JSON text, checked where the task ran (``payload.write``): it is not read
+    here, nor written again.
+    """
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """The task's own code is about to run."""
+    """Its run has begun: it comes to an end, and is not returned.
+
+    Reported within milliseconds, before all else about it; of a run that has come to its end by
+    then, that end says as much, and there may be no such report.
+    """
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """It has not begun, and never will: it was asked for, or is too late."""
 
     key: int
 
@@ -86,7 +117,7 @@ class Ended:
     """The run is over. ``failure`` counts if it is not None, ``result`` otherwise."""
 
     key: int
-    result: Json = None
+    result: Json | Encoded = None
     failure: FailureDict | None = None
     end: End = "done"
 
@@ -120,14 +151,13 @@ def limits_not_kept(offers: Iterable[Offer]) -> str | None:
     )
 
 
-Report = Started | TaskEvent | Ended | Offers | PoolEnded
+Report = Started | Returned | TaskEvent | Ended | Offers | PoolEnded
 
 
 class Pool(Protocol):
     """Runs works. The suite in ``tests/conformance/test_pools.py`` is the contract in full.
 
-    A pool that can stop keeps the limits of a work; time counts from its hand-over to an idle
-    process.
+    A pool that can stop keeps the limits of a work; time counts from when it begins.
     If one ends by a fault of its own, each open work is reported as ``Ended(end="crash")``, and
     :class:`PoolEnded` after them.
     """
@@ -145,8 +175,15 @@ class Pool(Protocol):
         thread of the pool, with the reports in the order they came about.
         """
 
-    def run(self, work: Work) -> None:
-        """Run one work. Keeper only; never blocks; only while fewer than ``slots`` are open."""
+    def run(self, *works: Work) -> None:
+        """Run these, ``slots`` at once, in their order. Keeper only; never blocks."""
+
+    def take_back(self, *keys: int) -> None:
+        """Return these, as far as they have not begun. Keeper only; never blocks.
+
+        Each is answered by :class:`Returned`, or by what has been or will be reported of its run:
+        soon, whatever runs. Unknown keys are ignored.
+        """
 
     def offer(self, spec: str) -> None:
         """Offer ``MODULE`` or ``MODULE:NAME`` too; answered by an :class:`Offers` report."""
@@ -154,7 +191,8 @@ class Pool(Protocol):
     def end(self, key: int) -> None:
         """End this run's process; reported as ``Ended(end="stopped")``. Unknown keys are ignored.
 
-        A pool that cannot end a single task (threads) leaves it running and reports nothing.
+        What has not begun ends without having run. A pool that cannot end a single task (threads)
+        leaves what runs and reports nothing.
         """
 
     def stop(self, timeout: float = 5.0) -> None:

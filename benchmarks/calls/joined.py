@@ -36,13 +36,13 @@ from protocol import messages
 from protocol.messages import Request
 from protocol.parcel import Parcel, Received, Refused
 from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC, Names
-from protocol.values import check, loads
+from protocol.values import check
 from worker.effects import Effect as WorkerEffect
 from worker.effects import Run, Send
 from worker.registry import Registry
 from worker.runner import Call, run
 from worker.shift import Shift
-from worker.work import Ended, Offer, Work
+from worker.work import Encoded, Ended, Offer, Work
 
 _TURN: Final = 0.6  # seconds of a turn's time: long enough for its receipts to leave
 _WARM_UP: Final = 2  # turns
@@ -188,8 +188,8 @@ class Workplace:
 
     def _ended(self, work: Work) -> Ended:
         call = Call(work.task, work.name, work.action, work.args, work.arguments)
-        outcome = run(self._registry, call, _nothing, _nobody)
-        return Ended(work.key, loads(outcome.result), outcome.failure)
+        outcome = run(self._registry, call, _nobody)
+        return Ended(work.key, Encoded(outcome.result.encode("ascii")), outcome.failure)
 
     def _did(self, effects: list[WorkerEffect]) -> None:
         parcels = []
@@ -200,10 +200,6 @@ class Workplace:
                 self._works.append(effect.work)
         if parcels:
             self._outbox.put(parcels)
-
-
-def _nothing() -> None:
-    """Nobody needs to know that a run begins."""
 
 
 def _nobody(event_type: str, details: str) -> None:

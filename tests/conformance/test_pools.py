@@ -11,8 +11,9 @@ import pytest
 from protocol.errors import ConfigurationError, TasksUnloadable
 from protocol.failure import from_exception
 from tests.samples.inbox import Inbox, work
+from worker.clock import clock
 from worker.pool import KINDS, make_pool
-from worker.work import Ended, Offers, Pool, PoolEnded, Report, Started, TaskEvent
+from worker.work import Ended, Offers, Pool, PoolEnded, Report, Returned, Started, TaskEvent
 
 TASKS = "tests.samples.tasks"
 FLOW = "tests.samples.flow_tasks"
@@ -146,11 +147,8 @@ def test_hooks_run_around_execute_even_if_it_raises(running: Any, is_broken: boo
     assert inbox.first(TaskEvent).details == {"order": ["pre", "execute", "post"]}
 
 
-def test_what_cannot_be_constructed_fails_without_having_started(running: Any) -> None:
-    ended, inbox = run(running, "Demanding")
-    assert ended.failure is not None
-    assert ended.failure["exc_type_names"][0] == "TypeError"
-    assert not any(isinstance(report, Started) for report in inbox.of(ended.key))
+def test_what_cannot_be_constructed_fails(running: Any) -> None:
+    assert failure(running, "Demanding")["exc_type_names"][0] == "TypeError"
 
 
 # -- taskflow's own classes
@@ -250,12 +248,12 @@ def test_a_result_has_room_for_as_many_levels_as_an_answer_leaves(running: Any) 
     assert "198 levels" in failure(running, "nested", 199)["exception_str"]
 
 
-def test_an_unknown_task_fails_with_the_nearest_names_and_does_not_start(running: Any) -> None:
+def test_an_unknown_task_fails_with_the_nearest_names(running: Any) -> None:
     ended, inbox = run(running, f"{TASKS}.ad")
     assert ended.failure is not None
     assert "KeyError" in ended.failure["exc_type_names"]
     assert f"nearest: {TASKS}.add" in ended.failure["exception_str"]
-    assert inbox.of(ended.key) == [ended]
+    assert inbox.of(ended.key)[-1] == ended
 
 
 @pytest.mark.parametrize("name", ["join", "_private", "count_up", "NoTask", "os.getcwd"])
@@ -293,6 +291,73 @@ def test_as_many_works_run_at_once_as_there_are_slots(running: Any, tmp_path: Pa
     for key in (first, second):
         pool.run(work(key, f"{TASKS}.wait_for_file", str(tmp_path / "go")))
     inbox.wait(lambda reports: {Started(first), Started(second)} <= set(reports))
+    (tmp_path / "go").touch()
+    assert inbox.ended(first).result == inbox.ended(second).result == "found"
+
+
+def test_many_quick_works_end_in_their_order_in_each_slot_and_each_once(running: Any) -> None:
+    pool, inbox = running
+    keys = [next(_keys) for _ in range(300)]
+    inbox.reports.clear()
+    pool.run(*(work(key, f"{TASKS}.add", key, 1) for key in keys))
+    ends = {key: inbox.ended(key).result for key in keys}
+    assert ends == {key: key + 1 for key in keys}
+    assert sum(isinstance(report, Ended) for report in inbox.reports) == len(keys)
+
+
+def test_what_has_not_begun_is_returned_and_what_has_is_not(running: Any, tmp_path: Path) -> None:
+    pool, inbox = running
+    first, second, *others = [next(_keys) for _ in range(6)]
+    inbox.reports.clear()
+    go = str(tmp_path / "go")
+    pool.run(*(work(key, f"{TASKS}.wait_for_file", go) for key in (first, second, *others)))
+    inbox.wait(lambda reports: {Started(first), Started(second)} <= set(reports))
+    pool.take_back(first, *others[:3], 10**9)
+    inbox.wait(lambda reports: {Returned(key) for key in others[:3]} <= set(reports))
+    (tmp_path / "go").touch()
+    ends = [inbox.ended(key).result for key in (first, second, others[3])]
+    assert ends == ["found"] * 3
+    assert [type(one) for key in others[:3] for one in inbox.of(key)] == [Returned] * 3
+
+
+def test_nothing_waits_behind_a_long_work_while_another_slot_is_free(
+    running: Any, tmp_path: Path
+) -> None:
+    """Quick ones before it have the pool hand over several at once."""
+    pool, inbox = running
+    quick = [next(_keys) for _ in range(200)]
+    long, *behind = [next(_keys) for _ in range(100)]
+    inbox.reports.clear()
+    pool.run(
+        *(work(key, f"{TASKS}.add", key) for key in quick),
+        work(long, f"{TASKS}.wait_for_file", str(tmp_path / "go")),
+        *(work(key, f"{TASKS}.add", key) for key in behind),
+    )
+    for key in behind:
+        inbox.ended(key)
+    (tmp_path / "go").touch()
+    assert inbox.ended(long).result == "found"
+
+
+def test_a_work_whose_time_to_start_has_passed_is_returned(running: Any) -> None:
+    pool, inbox = running
+    key = next(_keys)
+    inbox.reports.clear()
+    pool.run(work(key, f"{TASKS}.add", 1, start_by=int(clock() * 1000)))
+    inbox.wait(lambda reports: Returned(key) in reports)
+    later = int((clock() + 60) * 1000)
+    assert result(running, "add", 1, arguments={"y": 1}, start_by=later) == 2
+
+
+def test_what_has_not_begun_can_be_ended_in_every_pool(running: Any, tmp_path: Path) -> None:
+    pool, inbox = running
+    first, second, third = [next(_keys) for _ in range(3)]
+    inbox.reports.clear()
+    go = str(tmp_path / "go")
+    pool.run(*(work(key, f"{TASKS}.wait_for_file", go) for key in (first, second, third)))
+    inbox.wait(lambda reports: {Started(first), Started(second)} <= set(reports))
+    pool.end(third)
+    assert inbox.ended(third).end == "stopped"
     (tmp_path / "go").touch()
     assert inbox.ended(first).result == inbox.ended(second).result == "found"
 

@@ -158,6 +158,17 @@ def turn(world: World, a: int, b: int) -> bool:
     return True
 
 
+def pool(world: World, a: int, b: int) -> bool:
+    """A worker's pool begins what it can, or tells of it, or both."""
+    workers = [one for one in world.workers if one.handed or (one.reports and not one.is_frozen)]
+    if not workers:
+        return False
+    worker = workers[a % len(workers)]
+    act = (worker.begins, worker.reports_all, worker.goes_on)[b % 3]
+    world.guarded(worker, act)
+    return True
+
+
 def end(world: World, a: int, b: int) -> bool:
     runs = world.runs()
     if not runs:
@@ -334,6 +345,7 @@ WEIGHTS: Final = {
     "submit": 5.0,
     "cancel": 3.0,
     "turn": 3.0,
+    "pool": 12.0,
     "end": 8.0,
     "event": 1.0,
     "deafen": 1.0,

@@ -65,6 +65,7 @@ def drawn(number: int) -> Walk:
             slots=draw.choice((1, 1, 2)),
             beat=draw.choice((5.0, 5.0, 5.0, 5.0, 1.0, 20.0)),
             can_stop=draw.random() < 0.8,
+            is_prompt=draw.random() < 0.3,
         )
         for n in range(draw.choice((1, 2, 2, 2, 3)))
     )

@@ -1,7 +1,8 @@
 """A worker process in the joint world: the real shift, a small keeper, and a pool that is told.
 
 The keeper sends before it runs, as the real one does; the pool's runs last until somebody ends
-them. What is handed over and said is told to the promises.
+them. What begins and is said is told to the promises. A pool that is not *prompt* begins what it
+was handed at some moment, and tells of that at another: at the latest before any time passes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from protocol.failure import from_text
 from protocol.parcel import Received
 from tests.joint.channel import NAMES, TOPIC
 from tests.joint.promises import Broken
-from worker.effects import Done, Effect, Send
+from worker.effects import Done, Effect, Send, TakeBack
 from worker.effects import End as EndRun
 from worker.effects import Run as RunEffect
 from worker.shift import Shift
-from worker.work import End, Ended, Offer, Report, Started, TaskEvent, Work
+from worker.work import End, Ended, Offer, Report, Returned, Started, TaskEvent, Work
 
 if TYPE_CHECKING:
     from tests.joint.world import World
@@ -42,6 +43,8 @@ class Machine:
     slots: int
     beat: float
     can_stop: bool
+    #: Its pool begins what it can, and tells of it, before anything else happens.
+    is_prompt: bool = True
 
 
 @dataclass(slots=True)
@@ -72,6 +75,9 @@ class WorkerProcess:
         #: It has gone down in order.
         self.is_done = False
         self.runs: dict[int, Run] = {}
+        #: What the pool was handed and has not begun, in order, and what it has not told yet.
+        self.handed: dict[int, Work] = {}
+        self.reports: list[Report] = []
         #: It is killed after so many more things done; None: it is not.
         self.fuse: int | None = None
         #: When it is to be woken, in its own clock, once that has been asked since its last turn.
@@ -145,7 +151,10 @@ class WorkerProcess:
         for effect in later:
             self._burn()
             if isinstance(effect, RunEffect):
-                self._start(effect.work)
+                self.handed[effect.work.key] = effect.work
+            elif isinstance(effect, TakeBack):
+                if self.handed.pop(effect.key, None) is not None:
+                    self.reports.append(Returned(effect.key))
             elif isinstance(effect, EndRun):
                 run = self.runs.get(effect.key)
                 if run is not None and self.machine.can_stop:
@@ -155,6 +164,35 @@ class WorkerProcess:
                 self.is_done = True
         if self.fuse is not None and not self.world.is_calm:
             raise Killed
+        if self.machine.is_prompt:
+            self.goes_on()
+
+    # the pool ---------------------------------------------------------------------------------
+
+    def goes_on(self) -> bool:
+        """It begins what it can, and tells all it has to tell; whether there was anything."""
+        return self.begins() | self.reports_all()
+
+    def begins(self) -> bool:
+        """The pool begins what it can, and has not told of it yet."""
+        has_begun = False
+        while self.handed and len(self.runs) < self.machine.slots:
+            work = self.handed.pop(next(iter(self.handed)))
+            has_begun = True
+            if work.start_by is not None and self.clock * 1000 >= work.start_by:
+                self.reports.append(Returned(work.key))
+            else:
+                self._start(work)
+                self.reports.append(Started(work.key))
+        return has_begun
+
+    def reports_all(self) -> bool:
+        """It tells all it has to tell."""
+        if not self.reports or self.is_frozen:
+            return False
+        reports, self.reports = self.reports, []
+        self.turn(reports=reports)
+        return True
 
     def _burn(self) -> None:
         if self.fuse is not None:
@@ -184,9 +222,11 @@ class WorkerProcess:
         else:
             failure = from_text(("Ended", "Exception"), run.token)
             report = Ended(run.work.key, failure=failure, end=end)
-        self.turn(reports=[report])
+        reports, self.reports = self.reports, []
+        self.turn(reports=[*reports, report])
 
     def tells(self, run: Run) -> None:
         """Its task says something."""
-        started, event = Started(run.work.key), TaskEvent(run.work.key, "saved", {"of": run.token})
-        self.turn(reports=[started, event])
+        reports, self.reports = self.reports, []
+        event = TaskEvent(run.work.key, "saved", {"of": run.token})
+        self.turn(reports=[*reports, event])

@@ -235,8 +235,7 @@ class World:
         end = self.time + seconds
         turns = 0
         while True:
-            if delivering:
-                self.deliver_everything()
+            self.pools_go_on(delivering=delivering)
             when, who = self.next_to_wake()
             if who is None or when > end:
                 break
@@ -246,6 +245,21 @@ class World:
             if turns > 200 + 20 * seconds:
                 raise Broken("quiet", f"{who} is woken {turns} times in {seconds} s")
         self.time = max(self.time, end)
+
+    def pools_go_on(self, *, delivering: bool) -> None:
+        """All that pools begin and tell before any time passes; those of frozen workers begin."""
+        is_going_on = True
+        while is_going_on:
+            if delivering:
+                self.deliver_everything()
+            is_going_on = False
+            for worker in list(self.workers):
+                if worker.is_frozen:
+                    worker.begins()
+                elif worker.handed or worker.reports:
+                    before = len(worker.handed), len(worker.reports)
+                    self.guarded(worker, worker.goes_on)
+                    is_going_on |= before != (len(worker.handed), len(worker.reports))
 
     def runs(self) -> list[tuple[WorkerProcess, Run]]:
         """Those that can end now."""
@@ -316,7 +330,7 @@ class World:
 
     def _quiet_moment(self, until: float = float("inf")) -> None:
         """Until the next thing happens in a world without faults; runs end by themselves."""
-        self.deliver_everything()
+        self.pools_go_on(delivering=True)
         runs = self.runs()
         if runs:
             self.pass_time(RUN_TIME, delivering=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from worker.work import Ended, Offers, PoolEnded, Report, TaskEvent, Work
+from protocol.values import loads
+from worker.work import Encoded, Ended, Offers, PoolEnded, Report, TaskEvent, Work
 
 DEADLINE = 20.0  # seconds; on a busy machine a host takes its time
 
@@ -15,7 +17,7 @@ _Report = TypeVar("_Report", Ended, Offers, PoolEnded, TaskEvent)
 
 
 class Inbox:
-    """Takes lists of reports on any thread; hands them out in order on the test's."""
+    """Takes lists of reports on any thread; hands them out in order on the test's, results read."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[list[Report]] = queue.SimpleQueue()
@@ -24,7 +26,7 @@ class Inbox:
 
     def __call__(self, reports: list[Report]) -> None:
         """Be the ``report`` of a pool."""
-        self._queue.put(reports)
+        self._queue.put([_read(report) for report in reports])
 
     def wait(self, is_there: Callable[[list[Report]], bool]) -> list[Report]:
         """Wait until what has been reported is enough."""
@@ -49,6 +51,12 @@ class Inbox:
     def of(self, key: int) -> list[Report]:
         """All reports about one work, in order."""
         return [report for report in self.reports if getattr(report, "key", None) == key]
+
+
+def _read(report: Report) -> Report:
+    if isinstance(report, Ended) and isinstance(report.result, Encoded):
+        return replace(report, result=loads(report.result.text))
+    return report
 
 
 def work(key: int, task: str, *args: Any, **fields: Any) -> Work:

@@ -22,7 +22,7 @@ from protocol.messages import (
 )
 from protocol.parcel import Parcel, Received
 from protocol.values import Json
-from worker.effects import Done, Effect, End, Run, Send
+from worker.effects import Done, Effect, End, Run, Send, TakeBack
 
 BOOT = "b" * 16
 TASK = "m.task"
@@ -219,6 +219,8 @@ def done(effects: Iterable[Effect]) -> list[str]:
             found.append(f"RUN {effect.work.attempt}")
         elif isinstance(effect, End):
             found.append("END")
+        elif isinstance(effect, TakeBack):
+            found.append("TAKE BACK")
         else:
             assert isinstance(effect, Done)
             found.append("DONE")

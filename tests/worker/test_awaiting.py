@@ -50,7 +50,7 @@ def come_to(task: str, limit: SoftLimit, seconds: float = 0.02) -> tuple[Outcome
     registry.load(f"{TASKS}:{task}")
     told: list[Any] = []
     call = Call(f"{TASKS}.{task}", "", "execute", soft_limit=(seconds, time.monotonic() + seconds))
-    outcome = run(registry, call, lambda: None, lambda *event: told.append(event), limit)
+    outcome = run(registry, call, lambda *event: told.append(event), limit)
     return outcome, told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.frames import FrameRefused, Frames, pack
+from worker.frames import FrameRefused, Frames, pack, read
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 1000])
@@ -13,11 +13,18 @@ def test_frames_come_out_whole_however_they_are_cut(size: int) -> None:
     frames = Frames()
     out = []
     for start in range(0, len(data), size):
-        out += list(frames.feed(data[start : start + size]))
+        out += [[read(line) for line in lines] for lines in frames.feed(data[start : start + size])]
     assert out == [[["a", 1], {"x": "\n"}], [None], [[], [], 3]]
 
 
-@pytest.mark.parametrize("data", [b"\xff" * 8, b"\0" * 7 + b"\1{", b"\0" * 7 + b"\2\xff\xff"])
-def test_what_is_no_frame_is_refused(data: bytes) -> None:
+def test_what_is_no_frame_is_refused_and_what_came_before_is_not() -> None:
+    frames = Frames()
+    assert frames.feed(pack(["1"]) + b"\xff" * 8) == [[b"1"]]
+    assert frames.is_refused
+    assert frames.feed(pack(["2"])) == []
+
+
+@pytest.mark.parametrize("line", [b"{", b"\xff\xff", b""])
+def test_what_is_no_value_is_refused_when_it_is_read(line: bytes) -> None:
     with pytest.raises(FrameRefused):
-        list(Frames().feed(data))
+        read(line)

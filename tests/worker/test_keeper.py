@@ -19,8 +19,9 @@ from tests.samples import tasks
 from tests.worker.executors import BOOT, TASK, Native, told
 from worker import Worker
 from worker import keeper as room
+from worker.clock import clock
 from worker.effects import Send
-from worker.keeper import Drain, Heard, Keeper, Reported, clock
+from worker.keeper import Drain, Heard, Keeper, Reported
 from worker.pool import make_pool
 from worker.shift import Shift
 from worker.work import Ended, Offer, PoolEnded, Started, TaskEvent

@@ -34,11 +34,11 @@ from protocol.timing import CREDIT_MAX, KEEP
 from protocol.topology import Names
 from tests.worker.executors import BOOT, TASK, Native, Taskflow, read
 from worker import known, outbox, tombstones
-from worker.effects import Done, Effect, End, Run, Send
+from worker.effects import Done, Effect, End, Run, Send, TakeBack
 from worker.record import Record
 from worker.shift import Shift
 from worker.work import End as HowItEnded
-from worker.work import Ended, Offer, Offers, Report, Started, TaskEvent, Work
+from worker.work import Ended, Offer, Offers, Report, Returned, Started, TaskEvent, Work
 
 #: Small, so that they are met.
 BOUNDS = [
@@ -101,6 +101,9 @@ class AnyInputs(RuleBasedStateMachine):
         #: What runs, by the pool's number; asked to end.
         self.runs: dict[int, Work] = {}
         self.ending: set[int] = set()
+        #: What the pool has and has not begun, and what it has not told yet.
+        self.handed: dict[int, Work] = {}
+        self.untold: list[Report] = []
         #: Each ticket's uuid: no executor of ours gives one to two.
         self.owners: dict[Place, str] = {}
         #: Given back, cancelled or receipted: it must not start.
@@ -143,8 +146,14 @@ class AnyInputs(RuleBasedStateMachine):
             if isinstance(effect, Run):
                 assert effect.work.key not in self.runs
                 assert not self.is_draining
-                self.runs[effect.work.key] = effect.work
-                self.starts(effect.work)
+                self.handed[effect.work.key] = effect.work
+            elif isinstance(effect, TakeBack):
+                if self.handed.pop(effect.key, None) is not None:
+                    self.untold.append(Returned(effect.key))
+            elif isinstance(effect, End) and effect.key in self.handed:
+                del self.handed[effect.key]
+                failure = from_text(("E", "Exception"), "stopped")
+                self.untold.append(Ended(effect.key, failure=failure, end="stopped"))
             elif isinstance(effect, End):
                 self.ending.add(effect.key)
             elif isinstance(effect, Done):
@@ -154,13 +163,14 @@ class AnyInputs(RuleBasedStateMachine):
 
     def starts(self, work: Work) -> None:
         """In time, and under no ticket that is over."""
-        record = self.shift._slots.running[work.key]
+        slots = self.shift._slots
+        record = (slots.handed | slots.recalled)[work.key]
         places = [(record.reply_to, ticket) for ticket in record.tickets]
         for place in places:  # what can start no more on its own is perhaps forgotten
             assert place not in self.over or self.start_by[place] <= self.now
         if record.is_native:
-            assert record.ticket in record.tickets
-            assert self.now < max(self.start_by[place] for place in places)
+            assert not places or record.ticket in record.tickets
+            assert not places or self.now < max(self.start_by[place] for place in places)
 
     def said(self, name: str, received: Received) -> None:
         """It has sent this to a native executor, or to all."""
@@ -389,6 +399,27 @@ class AnyInputs(RuleBasedStateMachine):
 
     # what the pool says -------------------------------------------------------------------------
 
+    @rule(how_many=st.integers(1, 2), is_told=st.booleans())
+    def the_pool_goes_on(self, how_many: int, is_told: bool) -> None:
+        """It begins what it has, or returns what is too late, and tells of that now or later."""
+        for _ in range(how_many):
+            if self.handed and len(self.runs) < SLOTS:
+                work = self.handed.pop(next(iter(self.handed)))
+                if work.start_by is not None and self.now * 1000 >= work.start_by:
+                    self.untold.append(Returned(work.key))
+                else:
+                    self.starts(work)
+                    self.runs[work.key] = work
+                    self.untold.append(Started(work.key))
+        if is_told:
+            self.tell()
+
+    @rule()
+    def tell(self) -> None:
+        """What it has not told."""
+        reports, self.untold = self.untold, []
+        self.do(self.shift.reported(reports, self.now))
+
     @rule(which=st.integers(0, SLOTS), end=ends, odd=st.booleans())
     def one_run_ends(self, which: int, end: HowItEnded, odd: bool) -> None:
         """One that was asked to, or any other."""
@@ -402,13 +433,15 @@ class AnyInputs(RuleBasedStateMachine):
         failure = None if end == "done" else from_text(("E", "Exception"), end)
         result = {1} if odd else self.runs[key].uuid
         self.runs.pop(key)
-        self.do(self.shift.reported([Started(key), Ended(key, result, failure, end)], self.now))
+        self.untold.append(Ended(key, result, failure, end))
+        self.tell()
 
     @rule()
     def all_runs_end(self) -> None:
         """And what was queued begins."""
         for key in sorted(self.runs):
             self.a_run_ends(key, "done", False)
+        self.the_pool_goes_on(SLOTS, True)
 
     # time ---------------------------------------------------------------------------------------
 
@@ -471,7 +504,11 @@ class AnyInputs(RuleBasedStateMachine):
             assert len(named) == len(set(named)) == len(one.by_ticket)
             for uuid, record in one.records.items():
                 assert record.uuid == uuid
-                assert (record in shift._slots.queue) == (record.state == "queued")
+                slots = shift._slots
+                is_with_the_pool = record.key in slots.handed or record.key in slots.recalled
+                assert is_with_the_pool == record.is_handed_over
+                is_queued = record in slots.queue or is_with_the_pool
+                assert is_queued == (record.state == "queued")
                 if record.state == "running":
                     assert shift._slots.running[record.key] is record
                 assert bool(record.tickets) is not record.is_receipted

@@ -48,7 +48,7 @@ def test_the_limits_of_a_request_go_before_those_of_its_task(
     one, asked = slots(offer), record(**said)
     one.queue[asked] = None
     assert one.why_not(asked) is None
-    work = one.start(asked)
+    work = one.hand_over(asked)
     assert (work.time_limit, work.soft_time_limit) == limits
 
 
@@ -57,7 +57,7 @@ def test_a_taskflow_peers_run_has_the_limits_of_its_task() -> None:
     assert isinstance(received.message, Request)
     one, asked = slots(LIMITED), Record("u1", "flow", received.message, None, 0.0)
     one.queue[asked] = None
-    assert one.start(asked).time_limit == 10.0
+    assert one.hand_over(asked).time_limit == 10.0
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def machine(count: int = 8) -> Slots:
 def started(many: Slots) -> list[str]:
     """Start whatever there is room for; in order."""
     found = []
-    while (one := many.next) is not None:
-        many.start(one)
+    while (one := many.next(0.0)) is not None:
+        assert many.begin(many.hand_over(one).key) is one
         found.append(one.uuid)
     return found
 
@@ -119,7 +119,7 @@ def test_what_fits_is_started_and_what_does_not_waits_for_an_end() -> None:
         many.queue[one] = None
     assert started(many) == ["1", "3", "4"]
     many.end(small.key, 1.0)
-    assert many.next is None
+    assert many.next(0.0) is None
     many.end(first.key, 2.0)
     assert started(many) == ["2"]
     assert many.busy == 2
@@ -173,7 +173,7 @@ def test_memory_is_a_limit_of_the_run() -> None:
     kept = needing("3", memory=100, limits_memory=False)
     for one in (needing("1", memory=500), needing("2", cores=1), kept):
         many.queue[one] = None
-        assert many.start(one).memory_limit == (500 if one.uuid == "1" else None)
+        assert many.hand_over(one).memory_limit == (500 if one.uuid == "1" else None)
     assert kept.needs == Resources(memory=100)
 
 
@@ -181,11 +181,25 @@ def test_a_run_that_is_left_behind_gives_back_what_it_took() -> None:
     many = machine()
     one = needing("1", cores=4)
     many.queue[one] = None
-    many.start(one)
+    assert many.begin(many.hand_over(one).key) is one
     assert many.leave(one.key) is one
     assert many.leave(one.key) is None
     many.queue[needing("2", cores=4)] = None
     assert started(many) == ["2"]
+
+
+def test_what_is_taken_back_gives_back_what_it_took_and_is_never_handed_over_ahead() -> None:
+    many = machine(1)
+    for uuid in ("1", "2"):
+        many.queue[needing(uuid, cores=4)] = None
+    first = many.next(0.0)
+    assert first is not None
+    key = many.hand_over(first).key
+    assert many.next(0.0) is None
+    assert many.take(key) is first
+    second = many.next(0.0)
+    assert second is not None
+    assert second.uuid == "2"
 
 
 def test_credit_never_exceeds_what_a_message_may_say() -> None:
@@ -193,11 +207,48 @@ def test_credit_never_exceeds_what_a_message_may_say() -> None:
     asked = record()
     for n in range(2 * CREDIT_MAX):
         one.queue[asked] = None
-        key = one.start(asked).key
+        key = one.hand_over(asked).key
+        assert one.begin(key) is asked
         assert one.end(key, n / CREDIT_MAX / 4) is asked
     assert one.credit(0.6) == CREDIT_MAX
     one.is_closed = True
     assert (one.credit(0.6), list(one.offered)) == (0, [])
+
+
+def test_the_pool_is_handed_as_many_as_have_ended_lately_and_one_for_each_slot() -> None:
+    one = slots()
+    assert one.room(0.0) == 1
+    asked = record()
+    for _ in range(3):
+        one.queue[asked] = None
+        key = one.hand_over(asked).key
+        assert one.room(0.5) <= 0 or one.credit(0.5) > 1
+        assert one.begin(key) is asked
+        assert one.end(key, 0.5) is asked
+    assert one.room(0.5) == 4
+    one.queue[asked] = None
+    one.hand_over(asked)
+    assert one.room(0.5) == 3
+    assert one.room(2.0) == 0, "none has ended within the last second"
+
+
+def test_what_is_handed_over_is_taken_back_or_begins_and_not_both() -> None:
+    one, asked = slots(), record()
+    one.queue[asked] = None
+    key = one.hand_over(asked).key
+    assert asked.is_handed_over
+    assert asked.may_have_started
+    assert one.recall(asked, "full")
+    assert not one.recall(asked, "drain"), "it was asked for already"
+    assert one.take(key) is asked
+    assert not asked.may_have_started
+    assert one.begin(key) is None
+    one.queue[asked] = None
+    key = one.hand_over(asked).key
+    assert one.begin(key) is asked
+    assert one.take(key) is None
+    assert not one.recall(asked, "full")
+    assert asked.state == "running"
 
 
 def test_the_end_of_a_run_that_is_not_there_is_none() -> None:

@@ -154,13 +154,13 @@ def test_it_never_hits_anything_but_the_run_whose_limit_it_is(
         lasting = chance.uniform(0, 0.0005)
         due = now_and_then(lasting + slack)
         call = Call(f"{TASKS}.{task}", "", "execute", [lasting], soft_limit=(lasting, due))
-        end = kind(run(registry, call, nothing, nothing, limit))
+        end = kind(run(registry, call, nothing, limit))
         ends[end] += 1
         # So that it is about the end, however long that takes here and now.
         step = 1.5 * step if end == before else 0.00005
         slack, before = slack + (-step if end is None else step), end
         unlimited = Call(f"{TASKS}.return_after", "", "execute", [0.0])
-        between = run(registry, unlimited, nothing, nothing, limit)
+        between = run(registry, unlimited, nothing, limit)
         assert between == Outcome('"returned"')
     assert min(ends.values()) > 10, ends
 
@@ -170,7 +170,7 @@ def test_the_traceback_shows_the_task_and_nothing_of_ours(
 ) -> None:
     call = Call(f"{TASKS}.sleep_on", "", "execute", soft_limit=(0.5, now_and_then(0.5)))
     threading.Timer(0.6, signal.pthread_kill, (threading.get_ident(), NUDGE)).start()
-    outcome = run(registry, call, nothing, nothing, limit)
+    outcome = run(registry, call, nothing, limit)
     assert outcome.failure is not None
     trace = outcome.failure["traceback_str"]
     assert trace.count("File ") == 1

@@ -17,9 +17,9 @@ from protocol.parcel import Received
 from protocol.timing import KEEP
 from protocol.topology import Names
 from tests.worker.executors import BOOT, TASK, Native, done, in_words, runs
+from tests.worker.prompt import Prompt as Shift
 from worker import outbox
 from worker.effects import Effect
-from worker.shift import Shift
 from worker.work import Ended, Offer
 
 EX = Native()
@@ -328,7 +328,7 @@ TABLE: list[tuple[str, Act, dict[str, str]]] = [
     (
         "slot free, clock < sb",
         lambda scene: scene.free_the_slot(NOW),
-        {QUEUED: "SUCCESS other, RUNNING u, RUN 2 -> running 1:1-2"},
+        {QUEUED: "SUCCESS other, RUN 2, RUNNING u -> running 1:1-2"},
     ),
     (
         "slot free, clock >= sb",
@@ -471,7 +471,7 @@ def test_a_receipted_run_serves_who_asks_again(receipted: Scene) -> None:
 def test_a_receipted_run_does_not_serve_a_new_round(receipted: Scene) -> None:
     assert done(_requested(3, 3)(receipted)) == []
     assert receipted.held == "queued 1:3"
-    assert done(_ends()(receipted)) == ["RUNNING u", "RUN 3"]
+    assert done(_ends()(receipted)) == ["RUN 3", "RUNNING u"]
 
 
 def test_a_receipted_run_can_be_ended(receipted: Scene) -> None:

@@ -84,14 +84,19 @@ class ProcessesPool:
                 self._thread.start()
         return self._ready.result()
 
-    def run(self, work: Work) -> None:
-        """Run one work. Keeper only; never blocks; only while fewer than ``slots`` are open.
+    def run(self, *works: Work) -> None:
+        """Run these, ``slots`` at once, in their order. Keeper only; never blocks.
 
-        After ``stop()`` it is ignored.
+        After ``stop()`` they are ignored.
         """
-        if not self._leave_note("run", work) and self._fault is not None and self._report:
-            # The pool's thread is dead, so the one report it would have made is made here.
-            self._report([Ended(work.key, failure=from_exception(self._fault), end="crash")])
+        if not self._leave_note("run", works) and self._fault is not None and self._report:
+            # The pool's thread is dead, so the reports it would have made are made here.
+            failure = from_exception(self._fault)
+            self._report([Ended(work.key, failure=failure, end="crash") for work in works])
+
+    def take_back(self, *keys: int) -> None:
+        """Return these, as far as they have not begun. Keeper only; never blocks."""
+        self._leave_note("back", keys)
 
     def offer(self, spec: str) -> None:
         """Offer one spec more; answered by an ``Offers`` report once a host has imported it."""

@@ -4,7 +4,11 @@ Cheap, and enough for tasks that mostly wait. The price: the task modules are im
 that holds the interpreter holds the worker, one that crashes takes the worker with it, and none can
 be ended from outside. So no limits are kept here, neither ``time_limit`` nor ``soft_time_limit``:
 requests with one are refused before they get here, and what ``@task`` says of them is told once.
-Reports come from the thread of the task they are about.
+
+A thread takes works until there is none left. What it has to report waits for a moment, so that
+whoever hears it is not woken for each quick task: for ``TELL_PERIOD`` at most where works end, and
+for ``LOOK_PERIOD`` where they do not; then a thread that does nothing else, and sleeps when nothing
+runs that was not told of, tells what has begun.
 """
 
 from __future__ import annotations
@@ -15,21 +19,26 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from protocol.errors import TasksUnloadable
 from protocol.failure import from_exception
 from protocol.values import loads
+from worker.clock import clock
 from worker.host import HostCrashed
+from worker.pool import ends
 from worker.registry import Registry
 from worker.runner import Call, run
 from worker.work import (
+    Encoded,
     Ended,
     Offer,
     Offers,
     PoolEnded,
     Report,
+    Returned,
     Started,
     TaskEvent,
     Work,
@@ -42,6 +51,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("taskline.worker.pool.threads")
 
 Reporter = Callable[[list[Report]], None]
+
+TELL_PERIOD: Final = 0.001  # seconds between two lists of reports while works end
+LOOK_PERIOD: Final = 0.003  # seconds between two looks at what has begun
 
 _NOT_STARTED: Final = "the pool was stopped before it was started"
 
@@ -62,10 +74,23 @@ class ThreadsPool:
         self._is_over = False
         #: What went wrong with the pool itself.
         self._fault: str | None = None
-        # Guards _open, and loading: a registry has one writer at a time.
-        self._open: set[int] = set()
+        # Guards all up to _loading, which makes that a registry has one writer at a time.
         self._changed = threading.Condition()
+        self._waiting: deque[Work] = deque()
+        #: What runs, by key: whether it was seen to, and whether that was told.
+        self._running: dict[int, Literal["new", "seen", "told"]] = {}
+        #: How many threads take works.
+        self._serving = 0
+        #: What is to be reported, and when something was last.
+        self._said: list[Report] = []
+        self._told_at = -TELL_PERIOD
+        #: Whether somebody looks at what has begun.
+        self._is_watched = False
         self._loading = threading.Lock()
+        # Held while something is reported, so that all comes in order.
+        self._telling = threading.Lock()
+        self._to_watch = threading.Event()
+        self._is_stopped = threading.Event()
 
     def start(self, report: Reporter) -> tuple[Offer, ...]:
         """Import the tasks, on the calling thread; returns what is offered.
@@ -86,23 +111,33 @@ class ThreadsPool:
                 import futurist  # noqa: PLC0415
 
             self._executor = futurist.ThreadPoolExecutor(max_workers=self.slots)
+            threading.Thread(target=self._watch, name="taskline-pool", daemon=True).start()
         return self._offers()
 
-    def run(self, work: Work) -> None:
-        """Run one work. Keeper only; never blocks; only while fewer than ``slots`` are open.
+    def run(self, *works: Work) -> None:
+        """Run these, ``slots`` at once, in their order. Keeper only; never blocks.
 
-        After ``stop()`` it is ignored, after a fault of the pool it is reported as crashed.
+        After ``stop()`` they are ignored, after a fault of the pool reported as crashed.
         """
         if self._fault is not None:
-            self._report([_crashed(work.key, self._fault)])
-        elif self._executor is not None and not self._is_over:
-            with self._changed:
-                self._open.add(work.key)
+            self._tell([_crashed(work.key, self._fault) for work in works])
+            return
+        if self._executor is None or self._is_over:
+            return
+        with self._changed:
+            self._waiting.extend(works)
+            more = min(self.slots - self._serving, len(works))
+            self._serving += more
+        for number in range(more):
             try:
-                self._executor.submit(self._run, work)
+                self._executor.submit(self._serve)
             except RuntimeError as error:  # the system gives no more threads
-                reason = f"{work.task} could not be run: no thread could be started: {error}"
-                self._close(work.key, _crashed(work.key, reason))
+                self._serve_less(more - number, f"no thread could be started: {error}")
+                break
+
+    def take_back(self, *keys: int) -> None:
+        """Return these, as far as they have not begun. Keeper only; never blocks."""
+        self._tell([Returned(work.key) for work in self._take_out(keys)])
 
     def offer(self, spec: str) -> None:
         """Offer one spec more; a thread of its own imports it and makes the ``Offers`` report."""
@@ -111,7 +146,9 @@ class ThreadsPool:
         ).start()
 
     def end(self, key: int) -> None:
-        """Nothing: a thread cannot be ended from outside, and is left to run."""
+        """End what has not begun; a thread cannot be ended from outside, and is left to run."""
+        how = "was ended before it ran"
+        self._tell([ends.stopped(work, how) for work in self._take_out([key])])
 
     def stop(self, timeout: float = 5.0) -> None:
         """Take no more works and wait ``timeout`` seconds for those that run; leave the others."""
@@ -119,18 +156,64 @@ class ThreadsPool:
         if self._executor is None:
             return
         self._executor.shutdown(wait=False)
-        until = time.monotonic() + timeout
+        self._is_stopped.set()
+        self._to_watch.set()
         with self._changed:
-            self._changed.wait_for(lambda: not self._open, max(0.0, until - time.monotonic()))
-            if self._open:
-                log.warning("%d tasks still run in threads and are left behind", len(self._open))
+            left = list(self._waiting)
+            self._waiting.clear()
+        self._tell([ends.stopped(work, "was ended with its worker") for work in left])
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, timeout)
+            if self._running:
+                log.warning("%d tasks still run in threads and are left behind", len(self._running))
+
+    # works ------------------------------------------------------------------------------------
+
+    def _take_out(self, keys: Sequence[int]) -> list[Work]:
+        """Of these what has not begun: it never will."""
+        with self._changed:
+            found = [work for work in self._waiting if work.key in keys]
+            for work in found:
+                self._waiting.remove(work)
+        return found
+
+    def _serve(self) -> None:
+        """Run works until there is none. A thread of the pool's."""
+        try:
+            while (work := self._next()) is not None:
+                self._run(work)
+            self._tell(())
+        except Exception as error:
+            log.exception("the pool of threads has failed; its works are ended as crashed")
+            self._fail(f"the worker's pool of threads has failed: {error!r}")
+
+    def _next(self) -> Work | None:
+        with self._changed:
+            while self._waiting:
+                work = self._waiting.popleft()
+                if work.start_by is not None and clock() * 1000 >= work.start_by:
+                    self._said.append(Returned(work.key))
+                    continue
+                self._running[work.key] = "new"
+                if not self._is_watched:
+                    self._is_watched = True
+                    self._to_watch.set()
+                return work
+            self._serving -= 1
+        return None
+
+    def _serve_less(self, threads: int, why: str) -> None:
+        """So many threads could not be had; if that was all, nothing runs what waits."""
+        with self._changed:
+            self._serving -= threads
+            lost = [] if self._serving else list(self._waiting)
+            if lost:
+                self._waiting.clear()
+        self._tell([_crashed(work.key, f"{work.task} could not be run: {why}") for work in lost])
 
     def _run(self, work: Work) -> None:
-        def started() -> None:
-            self._report([Started(work.key)])
-
         def tell(event_type: str, details: str) -> None:
-            self._report([TaskEvent(work.key, event_type, loads(details))])
+            self._say(work.key, TaskEvent(work.key, event_type, loads(details)))
 
         call = Call(
             task=work.task,
@@ -141,30 +224,77 @@ class ThreadsPool:
             result=work.result,
             failures=work.failures,
         )
-        try:
-            outcome = run(self._registry, call, started, tell)
-            self._close(work.key, Ended(work.key, loads(outcome.result), outcome.failure))
-        except Exception as error:
-            log.exception("the pool of threads has failed; its works are ended as crashed")
-            self._fail(f"the worker's pool of threads has failed: {error!r}")
-
-    def _close(self, key: int, ended: Ended) -> None:
-        """Report an end, unless it was reported already, by a fault."""
-        with self._changed:
-            is_open = key in self._open
-        if is_open:
-            self._report([ended])
-        with self._changed:
-            self._open.discard(key)
-            self._changed.notify_all()
+        outcome = run(self._registry, call, tell)
+        result = Encoded(outcome.result.encode("ascii"))
+        self._say(work.key, Ended(work.key, result, outcome.failure), is_end=True)
 
     def _fail(self, reason: str) -> None:
         self._fault = reason
         with self._changed:
-            still_open = sorted(self._open)
-            self._open.clear()
+            still_open = sorted([*self._running, *(work.key for work in self._waiting)])
+            said, self._said = self._said, []
+            self._running.clear()
+            self._waiting.clear()
             self._changed.notify_all()
-        self._report([*(_crashed(key, reason) for key in still_open), PoolEnded(reason)])
+        crashed = [_crashed(key, reason) for key in still_open]
+        self._report([*said, *crashed, PoolEnded(reason)])
+
+    # reports ----------------------------------------------------------------------------------
+
+    def _say(self, key: int, report: Report, *, is_end: bool = False) -> None:
+        """Have this reported, unless its end was already, by a fault. Any thread."""
+        with self._changed:
+            known = self._running.get(key)
+            if known is None:
+                return
+            if is_end:
+                del self._running[key]
+                self._changed.notify_all()
+            elif known != "told":
+                self._running[key] = "told"
+                self._said.append(Started(key))
+            self._said.append(report)
+            is_due = time.monotonic() - self._told_at >= TELL_PERIOD
+        if is_due:
+            self._tell(())
+
+    def _tell(self, reports: Sequence[Report]) -> None:
+        """Report these, after what else is to be reported. Any thread."""
+        with self._telling:
+            with self._changed:
+                said, self._said = [*self._said, *reports], []
+                self._told_at = time.monotonic()
+            if not said:
+                return
+            try:
+                self._report(said)
+            except BaseException:  # a fault of ours: told again with the end of the pool
+                self._said = said + self._said
+                raise
+
+    def _watch(self) -> None:
+        """Tell what has begun and is seen a second time, as long as something was not told of."""
+        try:
+            while self._to_watch.wait() and not self._is_stopped.wait(LOOK_PERIOD):
+                with self._changed:
+                    is_idle = not self._said
+                    for key, known in self._running.items():
+                        if known == "new":
+                            self._running[key] = "seen"
+                        elif known == "seen":
+                            self._running[key] = "told"
+                            self._said.append(Started(key))
+                        is_idle &= known == "told"
+                    if is_idle:
+                        self._is_watched = False
+                        self._to_watch.clear()
+                        continue
+                self._tell(())
+        except Exception as error:
+            log.exception("the pool of threads has failed; its works are ended as crashed")
+            self._fail(f"the worker's pool of threads has failed: {error!r}")
+
+    # what is on offer -------------------------------------------------------------------------
 
     def _offer(self, spec: str) -> None:
         refused: tuple[str, ...] = ()
@@ -178,7 +308,7 @@ class ThreadsPool:
                 self._registry.explain(spec, str(error))
             refused = refused or self._registry.left_out
             self._warn_of_limits(before)
-            self._report([Offers(self._offers(), refused)])
+            self._tell([Offers(self._offers(), refused)])
 
     def _offers(self) -> tuple[Offer, ...]:
         return tuple(

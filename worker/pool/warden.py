@@ -12,9 +12,9 @@ the other end, or its parent is gone. A byte that arrives there is the number of
 host. Signals of its own it does not hear: service managers send theirs to every process of a
 service. Where nobody adopts orphans (not Linux, no ctypes) the host and its group are ended.
 
-Run as a program, by ``seat``: ``python -I -S warden.py SOCKET PIPE PROGRAM…``, with the descriptors
-of its own socket and of the pipe that is the program's alone. No code but this runs here; nothing
-of ours is imported, nor site-packages.
+Run as a program, by ``seat``: ``python -I -S warden.py SOCKET PIPES PROGRAM…``, with the descriptor
+of its own socket, and with those that are the program's alone, with commas. No code but this runs
+here; nothing of ours is imported, nor site-packages.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def main(socket: int, pipe: int, program: list[str]) -> NoReturn:
+def main(socket: int, pipes: list[int], program: list[str]) -> NoReturn:
     """Start the program in a session of its own, watch over it, and end as it has ended."""
     parent, warden = os.getppid(), os.getpid()
     os.set_inheritable(socket, False)
@@ -56,7 +56,8 @@ def main(socket: int, pipe: int, program: list[str]) -> NoReturn:
     host = os.fork()
     if not host:
         _become(program, warden)
-    os.close(pipe)
+    for pipe in pipes:
+        os.close(pipe)
     signal.signal(signal.SIGHUP, _wake_up)
     heard = {signal.SIGCHLD, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - heard)
@@ -209,4 +210,4 @@ def _end_like(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(int(sys.argv[1]), [int(pipe) for pipe in sys.argv[2].split(",")], sys.argv[3:])

@@ -193,7 +193,7 @@ def test_an_end_that_has_come_in_by_the_limit_is_in_time(inbox: Inbox) -> None:
     pool = ProcessesPool([TASKS], 1)
     pool.start(slow_inbox)
     try:
-        pool.run(work(1, f"{TASKS}.return_after", 0.0, time_limit=1.0))
+        pool.run(work(1, f"{TASKS}.return_after", 0.2, time_limit=1.0))
         assert has_begun.wait(20)
         threading.Timer(1.3, go_on.set).start()
         assert inbox.ended(1) == Ended(1, "returned")

@@ -112,6 +112,74 @@ def test_only_the_host_that_died_is_lost(inbox: Inbox, tmp_path: Path) -> None:
         pool.stop()
 
 
+def test_a_death_costs_the_run_that_was_under_way_and_no_other(inbox: Inbox) -> None:
+    """One host, handed many at once: those before the death have their results, those behind run
+    elsewhere.
+    """
+    pool = ProcessesPool([DEADLY, "tests.samples.tasks"], 1)
+    pool.start(inbox)
+    try:
+        before, after = range(1, 200), range(201, 300)
+        pool.run(
+            *(work(key, "tests.samples.tasks.add", key, 1) for key in before),
+            work(200, f"{DEADLY}.exit_at_once", 3),
+            *(work(key, "tests.samples.tasks.add", key, 1) for key in after),
+        )
+        for key in (*before, *after):
+            assert inbox.ended(key) == Ended(key, key + 1)
+        assert inbox.ended(200).end == "crash"
+        assert sum(isinstance(report, Ended) for report in inbox.reports) == 299
+    finally:
+        pool.stop()
+
+
+def test_a_host_killed_at_any_moment_costs_one_run_at_most(inbox: Inbox) -> None:
+    pool = ProcessesPool([DEADLY, "tests.samples.tasks"], 1)
+    pool.start(inbox)
+    try:
+        key = 0
+        for round_ in range(5):
+            inbox.reports.clear()
+            host = run(pool, inbox, key := key + 1, "process_id").result
+            keys = range(key + 1, key + 2001)
+            key += 2000
+            pool.run(*(work(one, "tests.samples.tasks.add", one, 1) for one in keys))
+            inbox.ended(keys[round_ * 100])
+            os.kill(host, signal.SIGKILL)
+            ends = [inbox.ended(one) for one in keys]
+            assert sum(ended.end == "crash" for ended in ends) <= 1
+            assert all(ended.end == "crash" or ended.result == ended.key + 1 for ended in ends)
+            assert sum(isinstance(report, Ended) for report in inbox.reports) == 2001
+    finally:
+        pool.stop()
+
+
+def test_a_limit_that_is_reached_and_an_end_cost_nothing_of_what_is_behind(inbox: Inbox) -> None:
+    pool = ProcessesPool([DEADLY, "tests.samples.tasks"], 1)
+    pool.start(inbox)
+    try:
+        pool.run(*(work(key, "tests.samples.tasks.add", key) for key in range(1, 101)))
+        inbox.ended(100)
+        add = "tests.samples.tasks.add"
+        file = "/nonexistent/file"
+        pool.run(
+            work(101, "tests.samples.tasks.wait_for_file", file, time_limit=0.05),
+            *(work(key, add, key) for key in range(102, 110)),
+            work(110, "tests.samples.tasks.wait_for_file", file),
+            *(work(key, add, key, time_limit=20) for key in range(111, 120)),
+        )
+        assert inbox.ended(101).end == "limit"
+        inbox.wait(lambda reports: Started(110) in reports)
+        pool.end(110)
+        pool.end(119)
+        assert inbox.ended(110).end == "stopped"
+        ends = {key: inbox.ended(key).end for key in (*range(102, 110), *range(111, 119))}
+        assert set(ends.values()) == {"done"}
+        assert inbox.ended(119).end in ("stopped", "done")
+    finally:
+        pool.stop()
+
+
 def test_a_death_is_seen_though_a_forked_child_holds_the_pipe(
     pool: ProcessesPool, inbox: Inbox, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def wait_for(watch: Watch, happening: Happening, seat: Seat | None) -> None:
             if (told, about) == (happening, seat):
                 return
             if about is not None:
+                about.hear()
                 about.read()
     raise AssertionError(f"{happening} was never told")
 
@@ -61,20 +62,20 @@ def test_a_byte_in_the_pipe_means_notes(watch: Watch, wake: tuple[int, int]) -> 
 
 def test_a_host_that_says_something_is_told(watch: Watch, seat: Seat) -> None:
     watch.add(seat)
-    wait_for(watch, "readable", seat)
+    wait_for(watch, "rings", seat)
 
 
 def test_room_in_the_pipe_is_told_only_while_there_is_something_to_write(
     watch: Watch, seat: Seat
 ) -> None:
     watch.add(seat)
-    wait_for(watch, "readable", seat)
-    seat.run(work(1, f"{TASKS}.add", "x" * 3_000_000, "y"), 0.0)
-    watch.see_to_writing(seat)
+    wait_for(watch, "rings", seat)
+    seat.run([work(1, f"{TASKS}.add", "x" * 3_000_000, "y")], 0.0)
+    watch.see_to(seat)
     while seat.has_outgoing:
         wait_for(watch, "writable", seat)
         seat.flush()
-    watch.see_to_writing(seat)
+    watch.see_to(seat)
     assert ("writable", seat) not in list(watch.wait(0.0))
 
 
@@ -96,4 +97,4 @@ def test_without_descriptors_of_processes_somebody_has_to_look(
     monkeypatch.delattr(os, "pidfd_open")
     watch.add(seat)
     assert not watch.tells_end_of(seat)
-    wait_for(watch, "readable", seat)
+    wait_for(watch, "rings", seat)
