@@ -248,8 +248,6 @@ class Executor(concurrent.futures.Executor):
                 f"cannot submit {request.task} after shutdown() of what options() returned: call "
                 "options() again"
             )
-        for what, value in _said(request):
-            check(value, what)
         options = self._options
         engine = self._engine
         uuid = uuids.fresh()
@@ -535,12 +533,16 @@ def _said(request: Request) -> Iterator[tuple[str, Json]]:
 
 
 def _encoded(request: Request) -> bytes:
-    """The body. Raises ``ValueRefused`` for one that is too long, naming what is so by itself."""
+    """The body. Raises ``ValueRefused``, which names the argument that may not travel.
+
+    Or the one that is too long, if one of them is by itself.
+    """
     try:
         return messages.encode(request, f"the arguments of {request.task}")
     except ValueRefused:
-        for what, value in _said(request):
-            check(value, what, MAX_BODY)
+        for most in (None, MAX_BODY):
+            for what, value in _said(request):
+                check(value, what, most)
         raise
 
 

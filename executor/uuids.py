@@ -3,7 +3,7 @@
 They cannot be guessed: who answers under one is taken to have read the request (``directory``). The
 system's random numbers cost a call to the system each time they are asked for, in which any other
 thread may go first; so that the thread that submits is not stopped for each request, they are asked
-for sixty-four uuids at once. A forked child draws its own. Any thread.
+for many uuids at once. A forked child draws its own. Any thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from typing import Final
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 _SIZE: Final = 16  # bytes of a uuid
 
 _drawn: deque[bytes] = deque()
