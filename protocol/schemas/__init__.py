@@ -16,9 +16,9 @@ changed body would be a new kind.
 from __future__ import annotations
 
 import json
+import pkgutil
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 
 import fastjsonschema
@@ -44,7 +44,8 @@ NAMES: Final = (
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8")
+    text = pkgutil.get_data(__name__, f"{name}.json")
+    assert text is not None, "the loader of this package cannot read its files"
     schema: dict[str, Any] = json.loads(text)
     return schema
 
@@ -56,11 +57,22 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     name: {**_read(name), "definitions": _DEFINITIONS} for name in NAMES
 }
 
-_FAST: Final[dict[str, Callable[[Json], Json]]] = {
-    # use_default would write defaults into the message that is being looked at.
-    name: fastjsonschema.compile(schema, use_default=False)
-    for name, schema in SCHEMAS.items()
-}
+
+class _Compiled(dict[str, Callable[[Json], Json]]):
+    """The compiled validators by name, each made when it is first asked for.
+
+    To make them takes a process longer than to import the rest of this package, and each side
+    needs half of them. Any thread; at worst two make the same one.
+    """
+
+    def __missing__(self, name: str) -> Callable[[Json], Json]:
+        # use_default would write defaults into the message that is being looked at.
+        made: Callable[[Json], Json] = fastjsonschema.compile(SCHEMAS[name], use_default=False)
+        self[name] = made
+        return made
+
+
+_FAST: Final = _Compiled()
 
 #: Longest words about a value and longest path to it, in characters, the middle of longer ones left
 #: out: a peer's megabyte must not end up in a log line.
