@@ -34,7 +34,7 @@ from benchmarks.measures import MEASURES
 from benchmarks.measures.not_reached import NotReached
 from benchmarks.peers import PEERS
 from benchmarks.process import Meter
-from benchmarks.result import Result
+from benchmarks.result import NOT_ENDED, Result
 from benchmarks.sizes import SIZES, Size
 from benchmarks.tasks import TASKS, WORKER
 
@@ -60,8 +60,9 @@ class Play:
     def __init__(self, cell: Cell, size: Size, ground: Ground) -> None:
         self.size = size
         self.ground = ground
-        #: Whether no cell is played after this one.
+        #: Whether no cell is played after this one, and whether workers have been kept busy before.
         self.is_last = True
+        self.is_warm = False
         self._peer = PEERS[cell.peer]
         self.begin(cell)
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -132,6 +133,7 @@ class Play:
                     stderr=output,
                 )
             self._workers.append(worker)
+            self.is_warm = False
 
     def connect(self) -> None:
         """Be ready to submit."""
@@ -239,7 +241,7 @@ def _measure(play: Play, result: Result) -> None:
         result.skipped = str(error)
     except TimeoutError as error:
         seconds = time.monotonic() - began
-        result.problem = f"it had not ended after {seconds:.0f} s: {error}"
+        result.problem = f"{NOT_ENDED} {seconds:.0f} s: {error}"
     except Exception as error:
         traceback.print_exc()
         said = said_by_workers(Path(play.ground.folder)).strip().splitlines()

@@ -6,9 +6,12 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.cells import Cell
+
+#: How a problem begins that is none but that time was up.
+NOT_ENDED: Final = "it had not ended after"
 
 
 @dataclass(slots=True)

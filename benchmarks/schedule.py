@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.cells import Cell, Sitting
-from benchmarks.result import Result
+from benchmarks.result import NOT_ENDED, Result
 
 
 def rounds(sittings: Sequence[Sitting], count: int, seed: int = 0) -> Iterator[tuple[int, Sitting]]:
@@ -26,10 +26,15 @@ def rounds(sittings: Sequence[Sitting], count: int, seed: int = 0) -> Iterator[t
 
 
 def hopeless(cell: Cell, results: Iterable[Result], fill: float) -> str:
-    """Why so many requests cannot be submitted within ``fill`` seconds, by what was seen before.
+    """Why this cell would come to nothing, by what was seen before; empty if it may well not.
 
-    Empty if they can, or if nothing is known.
+    It had not ended in an earlier round; or it is about more requests than can be submitted within
+    ``fill`` seconds.
     """
+    results = list(results)
+    for result in results:
+        if result.cell == cell and result.problem.startswith(NOT_ENDED):
+            return f"in round {result.round} {result.problem}"
     if cell.measure != "backlog":
         return ""
     known = [

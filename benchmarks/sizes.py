@@ -14,8 +14,9 @@ class Size:
     rounds: int
     #: Of throughput, whatever the number open.
     seconds: float
-    #: Before that begins.
+    #: Before that begins, with workers that have just come; and with those that were busy already.
     warm_up: float
+    rewarming: float
     #: Lone calls, and the seconds after which there are no more.
     calls: int
     call_seconds: float
@@ -28,7 +29,7 @@ class Size:
 SIZES: Final = {
     size.name: size
     for size in (
-        Size("full", 5, 1.2, 0.4, 400, 1.2, 30.0, 60.0),
-        Size("quick", 1, 1.0, 0.5, 100, 1.0, 10.0, 30.0),
+        Size("full", 5, 1.2, 1.3, 0.3, 400, 1.0, 30.0, 60.0),
+        Size("quick", 1, 1.0, 1.0, 0.3, 100, 1.0, 10.0, 30.0),
     )
 }

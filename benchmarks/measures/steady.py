@@ -38,7 +38,8 @@ def steady(play: Play, batches: deque[Batch]) -> dict[str, float]:
             batches.append(play.submit(part))
         return done, time.perf_counter() - began
 
-    run(play.size.warm_up)
+    run(play.size.rewarming if play.is_warm else play.size.warm_up)
+    play.is_warm = True
     meter = play.meter()
     before, threads_before = meter.cpu(), meter.threads()
     done, seconds = run(play.size.seconds)

@@ -21,7 +21,7 @@ from benchmarks.peers import PEERS, Peer, Setting
 from benchmarks.play import Play, WrongResult
 from benchmarks.sizes import Size
 
-SIZE = Size("tiny", 1, 0.05, 0.01, 5, 1.0, 20.0, 30.0)
+SIZE = Size("tiny", 1, 0.05, 0.01, 0.01, 5, 1.0, 20.0, 30.0)
 
 
 def ground(cell: Cell, folder: Path) -> Ground:
@@ -50,6 +50,7 @@ def test_cells_follow_each_other_with_the_same_worker(tmp_path: Path) -> None:
         for cell in (first, second, third):
             play.begin(cell, is_last=cell is third)
             figures = MEASURES[cell.measure].measure(play)
+    assert play.is_warm
     assert figures["tasks"] % 2 == 0
     assert figures["us_MainThread"] > 0.0
 

@@ -63,9 +63,13 @@ def test_more_are_not_played_when_fewer_went_wrong() -> None:
     assert schedule.hopeless(cell, [backlog(10_000, skipped="too slow")], 30.0) == said
 
 
-def test_other_measures_are_always_played() -> None:
+def test_other_measures_are_played_unless_they_had_not_ended_before() -> None:
     cell = Cell("throughput", "redis", "celery", "best", outstanding=100_000)
-    assert schedule.hopeless(cell, [backlog(100, 1.0)], 30.0) == ""
+    broken = Result(cell, 1, "full", problem="WrongResult: 3")
+    assert schedule.hopeless(cell, [backlog(100, 1.0), broken], 30.0) == ""
+    late = Result(cell, 2, "full", problem="it had not ended after 60 s: 3 are open")
+    said = schedule.hopeless(cell, [broken, late], 30.0)
+    assert said == "in round 2 it had not ended after 60 s: 3 are open"
 
 
 def test_each_cell_is_there_once_and_of_a_setting_that_exists() -> None:
