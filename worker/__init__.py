@@ -1,9 +1,9 @@
 """Runs tasks on request; what a module of tasks needs is here.
 
-``task``, ``Retry``, ``Requirements``, ``progress``, ``task_event`` and ``SoftTimeLimitExceeded``
-(to catch) are for code that workers run; importing them costs next to nothing and loads neither
-kombu nor a broker, futurist or a thread. ``Worker``, for use inside one process, is loaded when it
-is asked for. ``python -m worker TASKS…`` starts a worker of its own.
+``task``, ``Retry``, ``Requirements``, ``progress``, ``task_event``, ``accelerators`` and
+``SoftTimeLimitExceeded`` (to catch) are for code that workers run; importing them costs next to
+nothing and loads neither kombu nor a broker, futurist or a thread. ``Worker``, for use inside one
+process, is loaded when it is asked for. ``python -m worker TASKS…`` starts a worker of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocol.errors import SoftTimeLimitExceeded
 from protocol.resources import Requirements
 from protocol.retry import Retry
 from protocol.task import task
-from worker.context import progress, task_event
+from worker.context import accelerators, progress, task_event
 
 if TYPE_CHECKING:
     from worker.service import Worker
@@ -25,6 +25,7 @@ __all__ = [
     "Retry",
     "SoftTimeLimitExceeded",
     "Worker",
+    "accelerators",
     "progress",
     "task",
     "task_event",

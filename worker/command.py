@@ -8,9 +8,9 @@ limit, too much memory, a cancel and the end of the worker end the host with eve
 (``worker.pool.warden``).
 
 Its environment is the worker's, without what configures workers (``TASKLINE_…``, which may hold a
-password), and what the command itself says. Standard input is empty. What it writes goes to the
-files it names; the ends of these come back with the result. Runs on a host's main thread. Where
-orphans are nobody's (not Linux), the group alone is ended.
+password), which accelerators are its own, and what the command itself says. Standard input is
+empty. What it writes goes to the files it names; the ends of these come back with the result. Runs
+on a host's main thread. Where orphans are nobody's (not Linux), the group alone is ended.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from protocol.commands import MAX_READ, READ, RUN, STARTED, TAIL, CommandEnd
 from protocol.errors import ConfigurationError
 from protocol.task import task
 from protocol.values import Json
-from worker.context import task_event
+from worker.context import accelerators, task_event
 from worker.descendants import children_of, kill_with_group
 
 SWEEP_TIME: Final = 5.0  # seconds for what is left of a command to be gone
 _LOOK_PERIOD: Final = 0.005  # seconds between two passes over it
 _NOT_FOUND: Final = 127  # as shells have it, all three
 _NOT_RUNNABLE: Final = 126
+#: By which the libraries of CUDA and ROCm are told which GPUs are theirs.
+_VISIBLE: Final = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 _SIGNALLED: Final = 128  # and the signal's number
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
@@ -164,7 +166,19 @@ def _prctl(value: int) -> None:
 
 def _environment(said: Mapping[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TASKLINE_")}
-    return {**ours, **said}
+    return {**ours, **_devices(accelerators()), **said}
+
+
+def _devices(numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Which accelerators are its own: by kind, and for GPUs as their own libraries read it."""
+    found: dict[str, str] = {}
+    for kind, each in numbers.items():
+        text = ",".join(map(str, each))
+        word = "".join(c if c.isalnum() else "_" for c in kind.upper())
+        found[f"TASKLINE_ACCELERATOR_{word}"] = text
+        if kind == "gpu":
+            found.update(dict.fromkeys(_VISIBLE, text))
+    return found
 
 
 def _context(spec: str) -> AbstractContextManager[Any]:

@@ -1,4 +1,4 @@
-"""What a running task may say: how far it is, and events of its own.
+"""What a running task may say, and ask: how far it is, events of its own, its accelerators.
 
 The task finds whom to tell in a context variable, so that it works in threads and in the tasks of
 an event loop (``asyncio.to_thread`` and ``contextvars.copy_context().run`` carry it into further
@@ -11,7 +11,7 @@ business. Any thread; loads nothing but ``protocol.values`` and ``protocol.error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -27,6 +27,7 @@ Tell = Callable[[str, str], None]
 #: for.
 UPDATE_PROGRESS: Final = "update_progress"
 
+_devices: ContextVar[Mapping[str, list[int]] | None] = ContextVar("taskline_devices", default=None)
 _tell: ContextVar[Tell | None] = ContextVar("taskline_tell", default=None)
 
 
@@ -52,6 +53,25 @@ def task_event(event_type: str, /, **details: Json) -> None:
     tell = _tell.get()
     if tell is not None:
         tell(event_type, text)
+
+
+def accelerators() -> dict[str, list[int]]:
+    """The accelerators that the running task has for itself: numbers by kind, ``{"gpu": [0, 2]}``.
+
+    As many as its ``resources`` ask for, each from 0, on its worker's machine. Empty outside of a
+    worker, and where it asked for none.
+    """
+    return {kind: list(numbers) for kind, numbers in (_devices.get() or {}).items()}
+
+
+@contextmanager
+def having(devices: Mapping[str, list[int]] | None) -> Iterator[None]:
+    """The code inside has these accelerators."""
+    token = _devices.set(devices)
+    try:
+        yield
+    finally:
+        _devices.reset(token)
 
 
 @contextmanager

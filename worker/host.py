@@ -273,7 +273,7 @@ def _on_offer(registry: Registry) -> tuple[str, str]:
 def _run(
     channel: Channel, registry: Registry, key: int, fields: list[Json], soft_limit: SoftLimit
 ) -> None:
-    task, name, action, args, arguments, result, failures, limit, start_by = fields
+    task, name, action, args, arguments, result, failures, limit, start_by, devices = fields
     if start_by is not None and clock() * 1000 >= start_by:
         channel.send(f'["late",{key}]')
         return
@@ -284,7 +284,7 @@ def _run(
     def tell(event_type: str, details: str) -> None:
         channel.send(dumps(["event", key, event_type]), details)
 
-    call = Call(task, name, action, args, arguments, result, failures, limit)
+    call = Call(task, name, action, args, arguments, result, failures, limit, devices)
     began = time.monotonic()
     outcome = run(registry, call, tell, soft_limit)
     took = int((time.monotonic() - began) * 1e6)

@@ -28,6 +28,7 @@ class Record:
     __slots__ = (
         "attempt",
         "cancels",
+        "devices",
         "end",
         "header",
         "is_detached",
@@ -59,6 +60,8 @@ class Record:
         said = _needs(header)
         #: What its run takes of the machine, besides a slot; None: nothing was said.
         self.needs = None if said is None else said.amount
+        #: The numbers of the accelerators that its run has, by kind; None: it asked for none.
+        self.devices: dict[str, list[int]] | None = None
         #: Bytes of memory at which it is ended; None: however much it takes.
         self.memory_limit = said.memory or None if said and said.limits_memory else None
         #: The highest attempt heard of.

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from protocol.failure import FailureDict, from_exception
 from protocol.values import Json
-from worker.context import Tell, telling
+from worker.context import Tell, having, telling
 from worker.flow_failure import failure_dict, failure_maker, returned_failure
 from worker.payload import write
 from worker.registry import Entry, Registry, accepts
@@ -49,6 +49,7 @@ class Call:
     failures: Mapping[str, FailureDict] | None = None
     #: Its soft time limit: how many seconds, and when that is over on the monotonic clock.
     soft_limit: tuple[float, float] | None = None
+    devices: Mapping[str, list[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _run(
     limit: SoftLimit | None,
 ) -> Outcome:
     entry = registry.find(call.task)
-    with telling(tell) as tell_until_over:
+    with telling(tell) as tell_until_over, having(call.devices):
         try:
             if limit is not None and call.soft_limit is not None:
                 limit.begin(call.task, *call.soft_limit)

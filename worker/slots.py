@@ -38,6 +38,8 @@ class Slots:
         self._have = have
         #: What of it is taken by what runs.
         self._taken = NOTHING
+        #: The accelerators of each kind that nobody has, by their numbers, from 0.
+        self._idle = {kind: list(range(n)) for kind, n in (have or NOTHING).accelerators}
         #: Whether a run can be ended, and so a limit be kept.
         self.can_stop = can_stop
         #: Whether nothing more is taken: we go down.
@@ -158,6 +160,8 @@ class Slots:
         del self.queue[record]
         if record.needs is not None:
             self._taken = self._taken.plus(record.needs)
+            if record.needs.accelerators:
+                record.devices = self._assign(record.needs)
         self._last_key += 1
         record.key = self._last_key
         self.handed[record.key] = record
@@ -206,9 +210,21 @@ class Slots:
             self._give_back(record)
         return record
 
+    def _assign(self, needs: Resources) -> dict[str, list[int]]:
+        """Accelerators of its own: of each kind the first that are idle."""
+        devices: dict[str, list[int]] = {}
+        for kind, count in needs.accelerators:
+            idle = self._idle[kind]
+            devices[kind], self._idle[kind] = idle[:count], idle[count:]
+        return devices
+
     def _give_back(self, record: Record) -> None:
-        if record.needs is not None:
-            self._taken = self._taken.minus(record.needs)
+        if record.needs is None:
+            return
+        self._taken = self._taken.minus(record.needs)
+        for kind, numbers in (record.devices or {}).items():
+            self._idle[kind] = sorted([*self._idle[kind], *numbers])
+        record.devices = None
 
     def why_not(self, record: Record) -> FailureDict | None:
         """Why this request fails without having been run; None: it can run."""
@@ -271,6 +287,7 @@ class Slots:
             time_limit=time_limit,
             soft_time_limit=soft_time_limit,
             memory_limit=record.memory_limit,
+            devices=record.devices,
             start_by=None if record.header is None else record.header.start_by or 0,
         )
 

@@ -61,6 +61,8 @@ class Work(NamedTuple):
     #: It does not begin once the worker's clock (``worker.clock``) reads this, in milliseconds;
     #: None: there is no such time.
     start_by: int | None = None
+    #: The numbers of the accelerators that are its own while it runs, by kind, each from 0.
+    devices: Mapping[str, list[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

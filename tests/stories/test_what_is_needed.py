@@ -26,8 +26,8 @@ MIB = 2**20
 MACHINE = ("--cores", "2", "--memory", "1 GiB", "--disk", "1 GB", "--accelerators", "gpu=1")
 
 _HOGS = '''
-import time
-from worker import task
+import os, time
+from worker import accelerators, task
 
 @task(resources={"cores": 1, "memory": "60 MiB"})
 def hog(size, gate=None):
@@ -35,6 +35,22 @@ def hog(size, gate=None):
     taken = bytearray(b"x") * size
     time.sleep(600 if gate else 0.5)
     return len(taken)
+
+
+def mine():
+    """Which accelerators are mine."""
+    return accelerators()
+
+
+def alone(path, number):
+    """Whether nobody else is in here."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    time.sleep(0.05)
+    os.rmdir(path)
+    return True
 '''
 
 
@@ -96,6 +112,26 @@ def test_what_takes_too_much_memory_is_ended_and_the_worker_goes_on(
         assert executor.submit(hogs.hog, MIB).result(DEADLINE) == MIB
     finally:
         del sys.modules["hogs"]
+
+
+def test_a_task_may_ask_which_accelerators_are_its_own(executor: Executor) -> None:
+    gpu = executor.options(resources={"accelerators": {"gpu": 1}})
+    assert gpu.submit("hogs.mine").result(DEADLINE) == {"gpu": [0]}
+    assert gpu.submit("hogs.mine").result(DEADLINE) == {"gpu": [0]}
+    assert executor.submit("hogs.mine").result(DEADLINE) == {}
+
+
+def test_two_executors_are_not_given_the_same(local_stage: Stage, executor: Executor) -> None:
+    """Each knows what the other has only by the worker's word, and the worker keeps count."""
+    with local_stage.executor(name=None, journal=None) as other:
+        other.wait_for_workers(1, DEADLINE)
+        marks = local_stage.folder
+        futures = []
+        for number in range(3):
+            for each in (executor, other):
+                whole = each.options(resources={"cores": 1.5})
+                futures.append(whole.submit("hogs.alone", str(marks / "alone"), number))
+        assert [future.result(DEADLINE) for future in futures] == [True] * 6
 
 
 def test_a_wall_time_is_a_time_limit_unless_there_is_one(executor: Executor) -> None:

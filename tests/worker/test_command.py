@@ -144,6 +144,17 @@ def test_a_context_that_cannot_be_is_told_and_nothing_runs(spec: str, out: str) 
     assert not Path(out).exists()
 
 
+def test_a_command_is_told_which_accelerators_are_its_own(running: Any, tmp_path: Path) -> None:
+    command = f"env | grep -e ACCELERATOR -e VISIBLE | sort > {tmp_path}/env"
+    in_a_host(running, command, devices={"gpu": [0, 2], "my-tpu": [1]})
+    assert (tmp_path / "env").read_text().split() == [
+        "CUDA_VISIBLE_DEVICES=0,2",
+        "ROCR_VISIBLE_DEVICES=0,2",
+        "TASKLINE_ACCELERATOR_GPU=0,2",
+        "TASKLINE_ACCELERATOR_MY_TPU=1",
+    ]
+
+
 # -- what it leaves behind
 
 DAEMON = f"""

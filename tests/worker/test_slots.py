@@ -177,6 +177,20 @@ def test_memory_is_a_limit_of_the_run() -> None:
     assert kept.needs == Resources(memory=100)
 
 
+def test_each_run_has_accelerators_of_its_own_and_gives_them_back() -> None:
+    many = Slots("w", 8, can_stop=True, have=Resources(accelerators={"gpu": 3, "tpu": 1}))
+    many.offer([PLAIN])
+    first = needing("1", accelerators={"gpu": 2})
+    second = needing("2", accelerators={"gpu": 1, "tpu": 1})
+    for one, devices in ((first, {"gpu": [0, 1]}), (second, {"gpu": [2], "tpu": [0]})):
+        many.queue[one] = None
+        assert many.hand_over(one).devices == devices
+    many.end(first.key, 1.0)
+    third = needing("3", accelerators={"gpu": 1})
+    many.queue[third] = None
+    assert many.hand_over(third).devices == {"gpu": [0]}
+
+
 def test_a_run_that_is_left_behind_gives_back_what_it_took() -> None:
     many = machine()
     one = needing("1", cores=4)

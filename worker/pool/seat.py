@@ -237,6 +237,7 @@ class Seat:
                 work.failures,
                 soft_limit,
                 work.start_by,
+                work.devices,
             ]
             texts.append(dumps(fields, f"request {work.uuid}"))
             self.works[work.key] = work
