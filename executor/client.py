@@ -15,6 +15,7 @@ import concurrent.futures
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -52,6 +53,7 @@ logger = logging.getLogger("taskline.executor.client")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+LEAVE_TIMEOUT = 10.0  # seconds for all threads and private workers to end
 WAIT_FOR_WORKERS = 60.0  # seconds; wait_for_workers' own deadline
 
 _NOTHING_RECORDED: Final = TaskOptions()
@@ -522,6 +524,15 @@ class Executor(concurrent.futures.Executor):
             self._engine.settle(self, wait=wait, cancel=cancel_futures)
         else:
             self._engine.shutdown(wait=wait, cancel=cancel_futures)
+
+    def leave(self, timeout: float = LEAVE_TIMEOUT) -> None:
+        """End at once, whatever is open: with a journal the next executor with it goes on there.
+
+        What was submitted is sent; no future is set any more. Without a journal nobody hears what
+        becomes of it. Returns within ``timeout`` seconds, near enough.
+        """
+        self._engine.demand_same_process()
+        self._engine.leave(time.monotonic() + timeout)
 
 
 def _said(request: Request) -> Iterator[tuple[str, Json]]:

@@ -406,15 +406,18 @@ class RemoteBatchSystem(BatchSystem):
                 self._register.close()
 
     def leave(self) -> None:
-        """End as a leader does that goes on later with its journal: what runs is left to run."""
+        """End as a leader does that goes on later with its journal: what runs is left to run.
+
+        Raises ``ConfigurationError`` without one, and goes on.
+        """
+        if self._register is None:
+            raise ConfigurationError("without a journal nobody could go on: shutdown() instead")
         with self._changed:
             self._is_shut = True
             taken, self._handed = self._handed, None
             self._changed.notify_all()
         self._note_taken(taken)
-        if self._register is None:
-            raise ConfigurationError("without a journal nobody could go on: shutdown() instead")
-        self._executor.shutdown(wait=False)
+        self._executor.leave()
         self._register.close()
 
     # ---------------------------------------------------------------------------------------------
@@ -436,6 +439,9 @@ class RemoteBatchSystem(BatchSystem):
             while len(self._wrote) > MAX_REMEMBERED + len(self._issued):
                 oldest, _ = self._wrote.popitem(last=False)
                 self._ran_on.pop(oldest, None)
+            is_killed = issued.job_id not in self._issued  # by a shutdown on another thread
+        if is_killed:
+            future.cancel(force=True)
         future.add_done_callback(partial(self._ended, issued.job_id))
 
     def _said(self, job_id: int, event_type: str, details: dict[str, Json]) -> None:

@@ -149,8 +149,9 @@ def test_a_leader_may_leave_and_go_on_later(local_stage: Stage) -> None:
         job_id = jobs.issue(Job(command))
         wait_until(lambda: job_id in jobs.running(), "the run")
         jobs.leave()
-        (local_stage.folder / "gate").touch()
         with system(local_stage, name="leader", journal=journal) as again:
+            assert again.issued() == {job_id}
+            (local_stage.folder / "gate").touch()
             assert again.updates([job_id], DEADLINE)[job_id].exit_status == 3
 
 

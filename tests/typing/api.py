@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from executor import AttemptInfo, Executor, Future, Happened, WorkerInfo
+from executor import AttemptInfo, Executor, Future, Happened, NodeInfo, Requirements, WorkerInfo
 from worker import Retry, progress, task
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ def limited(n: int) -> int:
     return n
 
 
+@task(resources={"cores": 2, "memory": "4 GiB"})
+def needy(n: int) -> int:
+    """Decorated with what it needs."""
+    return n
+
+
 @task(retries=3)
 def repeated(n: int) -> int:
     """Decorated with how often it is repeated."""
@@ -89,6 +95,10 @@ def right_calls(pool: Executor) -> None:
     assert_type(pool.submit(bare, 1).cancel(force=True), bool)
     assert_type(pool.options(retries=Retry(on=[OSError])).submit(repeated_so, 1), Future[int])
     assert_type(pool.options(retries=0).submit(repeated, 1).result(), int)
+    needs = Requirements(cores=0.5, memory="4 GiB", accelerators={"gpu": 1})
+    assert_type(pool.options(resources=needs, worker="w").submit(bare, 1), Future[int])
+    assert_type(pool.options(resources={"cores": 2}).submit(needy, 1), Future[int])
+    assert_type(pool.nodes(), dict[str, NodeInfo])
     assert_type(pool.submit(bare, 1).attempts, tuple[AttemptInfo, ...])
     assert_type(pool.submit(bare, 1).attempts[0].how, str | None)
     assert_type(pool.submit(bare, 1).history, tuple[Happened, ...])

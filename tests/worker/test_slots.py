@@ -185,10 +185,14 @@ def test_each_run_has_accelerators_of_its_own_and_gives_them_back() -> None:
     for one, devices in ((first, {"gpu": [0, 1]}), (second, {"gpu": [2], "tpu": [0]})):
         many.queue[one] = None
         assert many.hand_over(one).devices == devices
+    many.begin(first.key)
     many.end(first.key, 1.0)
     third = needing("3", accelerators={"gpu": 1})
-    many.queue[third] = None
-    assert many.hand_over(third).devices == {"gpu": [0]}
+    for _ in range(2):
+        many.queue[third] = None
+        assert many.hand_over(third).devices == {"gpu": [0]}
+        assert many.take(third.key) is third  # the pool has returned it
+    assert third.devices is None
 
 
 def test_a_run_that_is_left_behind_gives_back_what_it_took() -> None:
