@@ -9,6 +9,7 @@ both sides; any thread.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 from typing import Final
@@ -17,6 +18,8 @@ from protocol.errors import ValueRefused
 from protocol.values import Json, loads
 
 _LENGTH: Final = struct.Struct("!Q")
+_BREAK: Final = re.compile(b"\n")
+_LARGE: Final = 1 << 16  # bytes
 #: A token, which lets a host begin a work: the key of that, as an array of this type has it.
 TOKEN: Final = "Q"
 #: A frame that claims to be longer is no frame: somebody else wrote to the pipe.
@@ -29,8 +32,10 @@ class FrameRefused(ValueError):
 
 def pack(texts: Iterable[str]) -> bytes:
     """The frame of these JSON texts, which are ASCII as ``protocol.values.dumps`` writes them."""
-    body = "\n".join(texts).encode("ascii")
-    return _LENGTH.pack(len(body)) + body
+    lines = [text.encode("ascii") for text in texts]
+    length = sum(map(len, lines)) + len(lines) - 1
+    lines[0] = _LENGTH.pack(length) + lines[0]  # so that what is large is copied but once more
+    return b"\n".join(lines)
 
 
 def read(line: bytes) -> Json:
@@ -49,6 +54,11 @@ class Frames:
         #: What came is no frame, and nothing after it can be understood.
         self.is_refused = False
 
+    @property
+    def is_halfway(self) -> bool:
+        """Whether a frame has begun and is not whole yet."""
+        return bool(self._buffer)
+
     def feed(self, data: bytes) -> list[list[bytes]]:
         """Add what was read; the frames that are now whole, in order, each as its lines."""
         found: list[list[bytes]] = []
@@ -66,10 +76,23 @@ class Frames:
                 end = begin + _LENGTH.size + length
                 if end > size:
                     break
-                found.append(bytes(whole[begin + _LENGTH.size : end]).split(b"\n"))
+                found.append(_lines(whole[begin + _LENGTH.size : end]))
                 begin = end
         if buffer:
             del buffer[:begin]
         else:
             buffer += data[begin:]
         return found
+
+
+def _lines(body: memoryview) -> list[bytes]:
+    """Its lines, copied once if it is large."""
+    if len(body) < _LARGE:
+        return bytes(body).split(b"\n")
+    found: list[bytes] = []
+    begin = 0
+    for match in _BREAK.finditer(body):
+        found.append(bytes(body[begin : match.start()]))
+        begin = match.end()
+    found.append(bytes(body[begin:]))
+    return found

@@ -142,10 +142,12 @@ class Known:
 
     def are_anothers(self, tickets: Iterable[Ticket], uuid: str) -> bool:
         """Whether one of these belongs to a record of another uuid."""
-        return any(
-            record is not None and record.uuid != uuid
-            for record in map(self.by_ticket.get, tickets)
-        )
+        by_ticket = self.by_ticket
+        for ticket in tickets:
+            record = by_ticket.get(ticket)
+            if record is not None and record.uuid != uuid:
+                return True
+        return False
 
     def hold(self, record: Record, tickets: Sequence[Ticket]) -> None:
         """A new record, under these tickets, the newest last."""
@@ -155,9 +157,10 @@ class Known:
 
     def name(self, record: Record, tickets: Iterable[Ticket]) -> None:
         """The record answers for these too; but for those that are over."""
+        by_ticket, over = self.by_ticket, self.over
         for ticket in tickets:
-            if ticket not in self.by_ticket and ticket not in self.over:
-                self.by_ticket[ticket] = record
+            if ticket not in by_ticket and ticket not in over:
+                by_ticket[ticket] = record
                 record.tickets.append(ticket)
         if len(record.tickets) > MAX_TICKETS:
             oldest = record.tickets[: len(record.tickets) - MAX_TICKETS]

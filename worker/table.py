@@ -110,12 +110,12 @@ def receipted(known: Known, tickets: Iterable[Ticket]) -> list[Verdict]:
         elif record.state == "running" or record.is_handed_over:
             known.shed(record, tuple(record.tickets))
             record.is_receipted = True
-            verdicts.append(Verdict(leave=record))
+            if record.state == "queued":
+                verdicts.append(Verdict(leave=record))
         else:
             known.let_go(record)
-            verdicts.append(
-                Verdict("receipted_unrun" if record.state == "queued" else "", leave=record)
-            )
+            if record.state == "queued":
+                verdicts.append(Verdict("receipted_unrun", leave=record))
     return verdicts
 
 

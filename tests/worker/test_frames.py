@@ -17,6 +17,16 @@ def test_frames_come_out_whole_however_they_are_cut(size: int) -> None:
     assert out == [[["a", 1], {"x": "\n"}], [None], [[], [], 3]]
 
 
+def test_large_frames_have_the_same_lines() -> None:
+    large = '"' + "x" * 300_000 + '"'
+    data = pack(["1", large, "null"]) + pack([large]) + pack(["", large, ""])
+    frames = Frames()
+    assert frames.feed(data[:100_000]) == []
+    found = frames.feed(data[100_000:])
+    text = large.encode()
+    assert found == [[b"1", text, b"null"], [text], [b"", text, b""]]
+
+
 def test_what_is_no_frame_is_refused_and_what_came_before_is_not() -> None:
     frames = Frames()
     assert frames.feed(pack(["1"]) + b"\xff" * 8) == [[b"1"]]

@@ -126,7 +126,8 @@ class Seat:
         self._lifeline: socket.socket | None = None
         self._pipe: socket.socket | None = None
         self._frames = Frames()
-        self._outgoing = bytearray()
+        #: What is still to be written; large works are not copied for that.
+        self._outgoing: deque[memoryview] = deque()
         #: Both ends of the pipe of tokens, and ours of the bell's; -1: there is none.
         self._tokens_in = self._tokens_out = self._bell = -1
         #: The keys whose tokens are in the pipe, as far as is known, in order.
@@ -160,8 +161,10 @@ class Seat:
 
     @property
     def is_unwatched(self) -> bool:
-        """Whether it runs something and nobody looks until it has something to say."""
-        return self.work is not None and self.look_at == math.inf
+        """Whether it runs something and nobody looks until it has something to say, or whether it
+        is saying something long.
+        """
+        return self._frames.is_halfway or (self.work is not None and self.look_at == math.inf)
 
     @property
     def has_more(self) -> bool:
@@ -340,14 +343,19 @@ class Seat:
 
     def send(self, *texts: str) -> None:
         """Write a frame, now or as soon as the host reads on."""
-        self._outgoing += pack(texts)
+        self._outgoing.append(memoryview(pack(texts)))
         self.flush()
 
     def flush(self) -> None:
         """Write what the pipe takes; one that is closed takes nothing."""
         try:
             while self._outgoing:
-                del self._outgoing[: self.pipe.send(self._outgoing)]
+                frame = self._outgoing[0]
+                sent = self.pipe.send(frame)
+                if sent < len(frame):
+                    self._outgoing[0] = frame[sent:]
+                else:
+                    self._outgoing.popleft()
         except BlockingIOError:
             pass
         except OSError:
