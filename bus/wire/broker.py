@@ -356,7 +356,7 @@ class Broker:
         """Declare these queues and have their messages delivered to this connection from now on."""
         self.declare(*queues)
         if self.url.kind == "redis":
-            self._channel.ours = frozenset(each.name for each in queues if each.exchange is None)
+            self._channel.own(each.name for each in queues if each.exchange is None)
         self._consumer = kombu.Consumer(
             self._open_channel(),
             queues=[self._entity(queue) for queue in queues],

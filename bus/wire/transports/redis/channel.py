@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from queue import Empty
@@ -45,6 +45,9 @@ AT_ONCE = 100
 #: After so many looks for more in vain it is looked for at every so manieth message only.
 MOST_IN_VAIN = 3
 NOW_AND_THEN = 8
+
+#: kombu's priorities: it reads a list for each, of each queue.
+_ONE_STEP = [0]
 
 
 class Channel(redis.Channel):
@@ -149,6 +152,16 @@ class Channel(redis.Channel):
 
     # taking ---------------------------------------------------------------------------------------
 
+    def own(self, queues: Iterable[str]) -> None:
+        """These lists are used by our own peers only; before they are consumed."""
+        self.ours = frozenset(queues)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if self.ours.issuperset(self.active_queues):
+            self.priority_steps = _ONE_STEP  # nobody puts anything into the lists of the others
+        self._note_line()
+        super()._brpop_start(timeout)
+
     def check_answers(self) -> None:
         """Raise if Redis owes us an answer for too long. Called before each look for messages."""
         now = time.monotonic()
@@ -172,7 +185,8 @@ class Channel(redis.Channel):
         super()._subscribe()
         self._heard_at, self._asked_at = time.monotonic(), None
 
-    def _brpop_start(self, timeout: float | None = None) -> None:
+    def _note_line(self) -> None:
+        """Learn what Redis calls the connection on which messages are waited for."""
         line = self.client.connection
         if line._sock is not self._waits_at[0]:  # noqa: SLF001
             line.send_command("CLIENT", "ID")
@@ -181,7 +195,6 @@ class Channel(redis.Channel):
             except ResponseError:  # not allowed: then closing takes as long as the wait
                 number = 0
             self._waits_at = line._sock, number  # noqa: SLF001
-        super()._brpop_start(timeout)
 
     def _note(self, reply: Any, **_: Any) -> Any:
         """redis-py's own callback for it, but that it is remembered where anything came from."""

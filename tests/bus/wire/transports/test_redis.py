@@ -545,6 +545,26 @@ def test_what_is_taken_from_a_queue_of_taskflows_is_noted_at_once(
     reader.close()
 
 
+def test_kombus_priorities_are_read_where_its_peers_write(
+    redis_url: str, exchange: str, reader: Broker, names: Names
+) -> None:
+    """In a list of their own each; nobody writes into such a list of a queue of ours."""
+    queue = Names("taskflow", exchange).topic("x")
+    theirs = Broker(parse_url(redis_url))
+    theirs.open()
+    theirs.consume([queue, names.inbox("b")])
+    with kombu.Connection(redis_url) as connection:
+        stock = kombu.Producer(connection.default_channel, auto_declare=False)
+        for priority in (9, 0):
+            stock.publish(b"{}", routing_key=queue.name, priority=priority, reply_to=str(priority))
+    found = [delivery.properties["reply_to"] for delivery in next_deliveries(theirs, 2)]
+    assert sorted(found) == ["0", "9"]
+    theirs.delete(queue)
+    theirs.close()
+    assert reader.drain(0.001) == []
+    assert reader._open_channel().priority_steps == [0]
+
+
 def test_what_waits_is_soon_taken_together_again_where_all_was_alone_for_long(
     reader: Broker, names: Names
 ) -> None:
