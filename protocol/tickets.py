@@ -44,6 +44,10 @@ def parse(text: str) -> list[Ticket]:
     """
     before, _, listed = text.partition(":")
     if listed.isdigit():  # nearly always it names but one
+        if len(text) <= MAX_DIGITS and before.isdigit() and text.isascii():
+            ticket = Ticket(int(before), int(listed))
+            if ticket.incarnation and ticket.number:
+                return [ticket]
         return [Ticket(_number(before), _number(listed))]
     found: list[Ticket] = []
     for group in text.split(" "):
