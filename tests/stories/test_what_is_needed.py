@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from protocol.errors import (
     InsufficientSystemResources,
     MemoryLimitExceeded,
     TimeLimitExceeded,
+    WorkerLost,
 )
 from protocol.resources import Resources
 from tests.processes import DEADLINE, PROJECT, WorkerProcess, wait_until
@@ -177,6 +179,29 @@ def test_a_call_may_be_for_one_worker(local_stage: Stage, executor: Executor) ->
         ]
         assert [future.result(DEADLINE) for future in futures] == [f"n{n}" for n in range(5)]
         assert {future.worker for future in futures} == {"other"}
+
+
+def test_who_takes_a_machine_away_says_so_and_what_it_ran_is_not_waited_for(
+    local_stage: Stage,
+) -> None:
+    """Its lease would be out after minutes."""
+    with (
+        local_stage.worker("--name", "doomed", beat=60.0) as worker,
+        local_stage.executor() as made,
+    ):
+        worker.up()
+        made.wait_for_workers(1, DEADLINE)
+        once = made.options(delivery="at_most_once")
+        future = once.submit("chores.chore", "held", str(local_stage.gate()))
+        wait_until(future.running, "the run")
+        worker.send_signal(signal.SIGKILL)
+        worker.exit_code()
+        made.worker_gone("nobody")
+        assert not future.done()
+        made.worker_gone("doomed")
+        with pytest.raises(WorkerLost, match="its process has ended"):
+            future.result(DEADLINE)
+        assert made.unsettled([future.uuid, "no such uuid"]) == []
 
 
 def test_private_workers_share_the_machine(tmp_path: Path) -> None:
