@@ -42,7 +42,7 @@ from worker.effects import Run, Send
 from worker.registry import Registry
 from worker.runner import Call, run
 from worker.shift import Shift
-from worker.work import Encoded, Ended, Offer, Work
+from worker.work import Encoded, Ended, Offer, Started, Work
 
 _TURN: Final = 0.6  # seconds of a turn's time: long enough for its receipts to leave
 _WARM_UP: Final = 2  # turns
@@ -170,6 +170,11 @@ class Workplace:
         """What has come for it."""
         if messages_:
             self._did(self._shift.heard(_sorted(self._dispatcher, messages_), now))
+
+    def begins(self, now: float) -> None:
+        """All that was handed to the pool runs, and takes long enough for that to be told."""
+        if self._works:
+            self._did(self._shift.reported([Started(work.key) for work in self._works], now))
 
     def runs(self, now: float) -> None:
         """All that was handed to the pool, to its end."""

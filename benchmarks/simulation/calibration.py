@@ -2,8 +2,8 @@
 
 The rooms that decide, with what is written and read, are measured joined (``benchmarks.calls``), so
 without any thread or broker; the directory by itself, filled; the broker's library on a broker of
-its own; a pool with its hosts. Seconds are CPU seconds of the thread, so that others on the machine
-disturb little.
+its own; a pool with its hosts; and a call that is alone, in earnest, for what threads add. Seconds
+are CPU seconds of the thread, so that others on the machine disturb little.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import statistics
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from benchmarks import process
 from benchmarks.calls.joined import Joined, Submitter, Workplace, carried
 from benchmarks.process import Meter
+from benchmarks.simulation import check
 from benchmarks.simulation.costs import Costs
+from benchmarks.simulation.tasks import nap
 from bus.wire.broker import Broker
 from bus.wire.urls import parse_url
+from executor import Executor
 from executor.candidates import Want
 from executor.directory import Directory
 from protocol import messages
@@ -60,14 +64,23 @@ def measure(broker: str, url: str, servers: tuple[int, ...], repeats: int = 5) -
     """On the broker at this URL, whose processes these are. Takes seconds."""
     few = _joined(_FEW, 60, repeats)
     many = _joined(_MANY, 2, repeats)
-    # For a list of n: n times the one, and once the other.
-    turn, request = _line(few[0], many[0])
-    work_turn, work = _line(few[1], many[1])
+    # For a list of n: n times the one, and once the other, which is measured below with threads.
+    _, request = _line(few[0], many[0])
+    _, work = _line(few[1], many[1])
     answer, beat, beat_bytes = _beat(repeats)
     choose, expiry = _directory(repeats)
-    publish, drain, carry, way = _transport(url, servers, repeats)
+    lone = _transport(url, servers, repeats, _FEW)
+    listed = _transport(url, servers, repeats, _MANY)
+    publish_list, publish = _line(lone.publish, listed.publish)
+    drain_list, drain = _line(lone.drain, listed.drain)
     sizes = _sizes()
     pool, handover = _pool(repeats)
+    work += pool
+    called, worked = _alone(url, repeats)
+    published, drained = publish_list + publish, drain_list + drain
+    # What is sent, and what is read of its end, are a turn each of the executor's.
+    turn = max(0.0, called - request - published - drained) / 2
+    work_turn = max(0.0, worked - work - published - drained)
     return Costs(
         broker=broker,
         request=request,
@@ -75,21 +88,40 @@ def measure(broker: str, url: str, servers: tuple[int, ...], repeats: int = 5) -
         beat=beat,
         choose=choose,
         expiry=expiry,
-        work=work + pool,
+        work=work,
         work_turn=work_turn,
         answer=answer,
         handover=handover,
         publish=publish,
         drain=drain,
-        carry=carry,
-        way=way,
-        joins=_joins(),
+        publish_list=publish_list,
+        drain_list=drain_list,
+        carry=lone.carry,
+        way=lone.way,
         request_bytes=sizes["REQUEST"],
         running_bytes=sizes["RUNNING"],
         success_bytes=sizes["SUCCESS"],
         beat_bytes=beat_bytes,
         receipt_bytes=sizes["RECEIPT"],
     )
+
+
+def _alone(url: str, repeats: int, count: int = 100) -> tuple[float, float]:
+    """CPU seconds of an executor and of a worker's main process, for a call that is alone.
+
+    In earnest: what it costs to wake threads is in no other of these measurements.
+    """
+    called, worked = [], []
+    with check.workers(1, 1, url) as (pid,), Executor(url) as executor:
+        executor.wait_for_workers(1, _WAIT)
+        executor.submit(nap, 0.0).result(_WAIT)
+        for _ in range(repeats):
+            before, mine = process.table()[pid].cpu, time.process_time()
+            for _ in range(count):
+                executor.submit(nap, 0.0).result(_WAIT)
+            called.append((time.process_time() - mine) / count)
+            worked.append((process.table()[pid].cpu - before) / count)
+    return statistics.median(called), statistics.median(worked)
 
 
 def _line(few: float, many: float) -> tuple[float, float]:
@@ -183,10 +215,18 @@ def _timed(what: Timed, least: float = 0.01) -> float:
     return (time.thread_time() - began) / calls
 
 
-def _transport(
-    url: str, servers: tuple[int, ...], repeats: int, count: int = 300
-) -> tuple[float, float, float, float]:
-    """CPU seconds to publish a message and to take it, of the broker for it, and those it takes."""
+class _Carried(NamedTuple):
+    """Of one message: CPU seconds to publish it, to take it, of the broker; and how long."""
+
+    publish: float
+    drain: float
+    carry: float
+    way: float
+
+
+def _transport(url: str, servers: tuple[int, ...], repeats: int, at_once: int) -> _Carried:
+    """In lists of so many."""
+    count = 3 if at_once > 1 else 300  # lists
     names = Names("native", f"{DEFAULT_EXCHANGE}-calibration")
     key = inbox_key(DEFAULT_TOPIC, f"{os.getpid():016x}")
     body = messages.encode(messages.Request(_TASK, args=(1,)))
@@ -208,20 +248,21 @@ def _transport(
             for _ in range(count):
                 began = time.perf_counter()
                 with publishing:
-                    sender.publish([parcel])
+                    sender.publish([parcel] * at_once)
                 with draining:
-                    _take(receiver, 1)
+                    _take(receiver, at_once)
                 ways.append(time.perf_counter() - began)
             spent = meter.cpu().since(before)
-            published.append(publishing.seconds / count)
-            drained.append(draining.seconds / count)
-            carried_.append(spent.broker / count)
+            messages_ = count * at_once
+            published.append(publishing.seconds / messages_)
+            drained.append(draining.seconds / messages_)
+            carried_.append(spent.broker / messages_)
         receiver.delete(names.inbox(key))
     finally:
         for end in (sender, receiver):
             end.close()
     # A tick of the broker's clock is a hundredth of a second: all of it counts, not the middle.
-    return (
+    return _Carried(
         statistics.median(published),
         statistics.median(drained),
         statistics.fmean(carried_),
@@ -264,27 +305,6 @@ def _pool(repeats: int, count: int = 100) -> tuple[float, float]:
     return statistics.median(found), statistics.median(took)
 
 
-def _joins() -> bool:
-    """Whether what a worker says of an end and of the next beginning is one broker message."""
-    submitter, workplace = Submitter(), Workplace(1)
-    now = 100.0
-
-    def exchange() -> None:
-        workplace.hears(carried(submitter.sends()), now)
-        submitter.hears(carried(workplace.sends()), now)
-
-    submitter.consumes(now)
-    exchange()
-    submitter.submits(1, now)  # having ended one, it takes one more than its slot
-    exchange()
-    workplace.runs(now)
-    exchange()
-    submitter.submits(2, now)
-    exchange()
-    workplace.runs(now)
-    return len(workplace.sends()) == 1
-
-
 def _sizes() -> dict[str, int]:
     """Bytes of each kind of message, with its header, as they are written when one is alone."""
     sizes: dict[str, int] = {}
@@ -306,10 +326,11 @@ def _sizes() -> dict[str, int]:
         asked = submitter.sends()
         note(asked)
         workplace.hears(carried(asked), now)
+        answered = workplace.sends()
+        workplace.begins(now)
         begun = workplace.sends()
         workplace.runs(now)
-        ended = workplace.sends()
-        for said in (begun, ended):
+        for said in (answered, begun, workplace.sends()):
             note(said)
             submitter.hears(carried(said), now)
         submitter.ends()

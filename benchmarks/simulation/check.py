@@ -88,7 +88,7 @@ class Tap:
 
 def run(fleet: Fleet, url: str, servers: tuple[int, ...]) -> Outcome:
     """That fleet in earnest, on the broker at this URL, whose processes these are."""
-    with _workers(fleet.workers, fleet.slots, url) as pids, Tap() as tap, Executor(url) as executor:
+    with workers(fleet.workers, fleet.slots, url) as pids, Tap() as tap, Executor(url) as executor:
         executor.wait_for_workers(fleet.workers, _TIMEOUT)
         chance = random.Random(fleet.seed)
         ended: SimpleQueue[Future[Any]] = SimpleQueue()
@@ -143,7 +143,7 @@ def run(fleet: Fleet, url: str, servers: tuple[int, ...]) -> Outcome:
 
 
 @contextlib.contextmanager
-def _workers(count: int, slots: int, url: str) -> Iterator[list[int]]:
+def workers(count: int, slots: int, url: str) -> Iterator[list[int]]:
     """Processes of workers; gone afterwards."""
     words = [sys.executable, "-m", "worker", "benchmarks.simulation.tasks", "--url", url]
     guard = Guard()

@@ -14,9 +14,7 @@ class Costs:
     # an executor's process ------------------------------------------------------------------------
     #: A request, from its submission to its future, among many.
     request: float
-    #: A list of requests, of whatever length, from submission to receipt. The model takes it for
-    #: each turn, of which a request alone has two: so it stands for what the threads' hand-overs
-    #: cost, too, which is not measured.
+    #: A turn: half of what a call that is alone costs besides; waking the threads is most of it.
     turn: float
     #: A worker's sign of life: NOTIFY and HELD.
     beat: float
@@ -28,7 +26,7 @@ class Costs:
     # a worker's main process ----------------------------------------------------------------------
     #: A request, from its arrival to its receipt, among many, with all that is done for its host.
     work: float
-    #: The same of a turn.
+    #: What a request that is alone costs besides.
     work_turn: float
     #: An answer, or a beat.
     answer: float
@@ -37,15 +35,16 @@ class Costs:
     handover: float
 
     # messages -------------------------------------------------------------------------------------
-    #: One broker message: to publish it, and to take it.
+    #: A broker message in a list of them: to publish it, and to take it.
     publish: float
     drain: float
+    #: A list, of however many: to publish it, and to take it.
+    publish_list: float
+    drain_list: float
     #: What the broker itself spends on one, both ways.
     carry: float
     #: Seconds of the clock from publishing one until it is there.
     way: float
-    #: Whether an end and the next run's beginning, said at one moment, are one broker message.
-    joins: bool
     #: Bytes of a message with its header: REQUEST, RUNNING, SUCCESS, NOTIFY and HELD, RECEIPT.
     request_bytes: int
     running_bytes: int

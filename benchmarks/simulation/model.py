@@ -2,11 +2,12 @@
 
 What is in it, and follows the native dialect (docs/native-dialect.md, sections 3 and 7): an
 executor takes whatever has come as one turn, and dispatches by credit, to free slots first; workers
-run tasks in slots, queue what is sent beyond them, and say RUNNING and SUCCESS; every five seconds
-executors ask all workers of their exchange, which answer at once and beat again after seven tenths
-of their beat; a dead worker costs a lease; receipts leave after half a second. An executor's
-threads share one core, as the interpreter's lock has it; so do those of a worker's main process;
-hosts have cores of their own. A broker has one core.
+run tasks in slots, queue what is sent beyond them, and say SUCCESS, and RUNNING before it of what
+takes longer than a moment; every five seconds executors ask all workers of their exchange, which
+answer at once and beat again after seven tenths of their beat; a dead worker costs a lease;
+receipts leave after half a second. An executor's threads share one core, as the interpreter's lock
+has it; so do those of a worker's main process; hosts have cores of their own. A broker has one
+core.
 
 What is not: retries, limits, cancels, keys, the journal, signatures, messages that are lost or come
 twice, and what a task itself costs. All beats of a question come together; their readers are not
@@ -87,7 +88,7 @@ class World:
         self.core = Core()
         self.messages = self.bytes = 0
         self.worker_in = self.worker_out = 0
-        #: Seconds that all workers spent on being there.
+        #: Seconds that all workers spent on being there, and on receipts.
         self.beating = 0.0
         self.beats_behind = self.lost = 0
         self.waits: list[float] = []
@@ -183,8 +184,8 @@ class Shard:
         self.core = Core()
         self.is_busy = False
         #: What its turns came to.
-        names = ("turns", "taken", "sent", "beats", "read", "dispatched", "looked")
-        self.count = dict.fromkeys(names, 0)
+        names = "turns taken sent lists sendings beats read dispatched looked"
+        self.count = dict.fromkeys(names.split(), 0)
         #: Who is to be sent a receipt.
         self.receipts: set[int] = set()
         self.is_over: simpy.Event = env.event()
@@ -249,7 +250,9 @@ class Shard:
         cost = (
             costs.turn
             + 2 * costs.expiry * known
+            + -(-taken // _LIST) * costs.drain_list
             + taken * costs.drain
+            + bool(letters) * costs.publish_list
             + letters * costs.publish
             + beats * costs.beat
             + (len(results) + dispatched) * costs.request / 2
@@ -258,6 +261,8 @@ class Shard:
         count["turns"] += 1
         count["taken"] += taken
         count["sent"] += letters
+        count["lists"] += -(-taken // _LIST)
+        count["sendings"] += bool(letters)
         count["beats"] += beats
         count["read"] += len(results)
         count["dispatched"] += dispatched
@@ -276,7 +281,10 @@ class Shard:
         return {
             "requests": (count["read"] + count["dispatched"]) * costs.request / 2,
             "turns": count["turns"] * costs.turn,
-            "messages": count["taken"] * costs.drain + count["sent"] * costs.publish,
+            "messages": count["taken"] * costs.drain
+            + count["sent"] * costs.publish
+            + count["lists"] * costs.drain_list
+            + count["sendings"] * costs.publish_list,
             "beats": count["beats"] * costs.beat,
             "choosing": count["looked"] * costs.choose * known,
             "silence": count["turns"] * 2 * costs.expiry * known,
@@ -307,7 +315,7 @@ class Shard:
                 worker.lost += len(sent)
                 continue
             world.worker_in += 1
-            cost = costs.work_turn + costs.drain + len(sent) * costs.work
+            cost = costs.work_turn + costs.drain_list + costs.drain + len(sent) * costs.work
             ready = worker.core.serve(arrives, cost)
             for submitted in sent:
                 if worker.running < slots:
@@ -330,17 +338,12 @@ class Shard:
 
     # its workers ----------------------------------------------------------------------------------
 
-    def _start(
-        self, number: int, worker: Worker, submitted: float, now: float, *, joins: bool = False
-    ) -> None:
-        """``joins``: its RUNNING travels with what was said just now."""
+    def _start(self, number: int, worker: Worker, submitted: float, now: float) -> None:
         world = self.world
         worker.running += 1
         world.note_wait(now - submitted)
         lasts = self.chance.expovariate(1 / world.fleet.task) + world.costs.handover
-        if joins or lasts < LINGER:
-            world.bytes += world.costs.running_bytes
-        else:
+        if lasts > LINGER:  # otherwise its end says as much
             self._say_running(worker, now)
         world.later(now + lasts - world.env.now, self._ends, (number, worker.boot))
 
@@ -354,7 +357,7 @@ class Shard:
         worker.running -= 1
         arrives = self._say(worker, now, world.costs.success_bytes)
         if worker.queue:
-            self._start(number, worker, worker.queue.popleft(), now, joins=world.costs.joins)
+            self._start(number, worker, worker.queue.popleft(), now)
         if arrives - now <= 2 * world.costs.way:  # so soon that it is as if it were there
             self.results.append(event.value)
             self._rouse()
@@ -369,7 +372,7 @@ class Shard:
     def _say(self, worker: Worker, now: float, size: int) -> float:
         """An end leaves; when it is there."""
         world = self.world
-        worker.core.serve(now, world.costs.publish)
+        worker.core.serve(now, world.costs.publish_list + world.costs.publish)
         world.worker_out += 1
         self.came += 1
         return world.carried(now, 1, size)
@@ -377,12 +380,19 @@ class Shard:
     def _say_running(self, worker: Worker, now: float) -> None:
         """RUNNING leaves, at a moment that may be to come: it does not hold others up."""
         world = self.world
-        world.bytes += world.costs.running_bytes
-        worker.core.busy += world.costs.publish
+        costs = world.costs
+        world.bytes += costs.running_bytes
+        worker.core.busy += costs.work_turn + costs.publish_list + costs.publish
         world.worker_out += 1
         world.messages += 1
-        world.core.busy += world.costs.carry
-        self.came += 1
+        world.core.busy += costs.carry
+        if self.is_busy:  # it is read with what else has come
+            self.came += 1
+        else:
+            self.count["turns"] += 1
+            self.count["taken"] += 1
+            self.count["lists"] += 1
+            self.core.busy += costs.turn + costs.drain_list + costs.drain
 
     # beats and receipts ---------------------------------------------------------------------------
 
@@ -406,7 +416,8 @@ class Shard:
         world = self.world
         costs, now = world.costs, world.env.now
         count = len(self.workers) - self.dead
-        world.beating += count * (costs.answer + costs.publish + costs.drain * is_asked)
+        said = costs.answer + costs.publish_list + costs.publish
+        world.beating += count * (said + (costs.drain_list + costs.drain) * is_asked)
         world.worker_out += count
         world.worker_in += count * is_asked
         world.carried(now, count * (1 + is_asked), count * costs.beat_bytes)
@@ -425,7 +436,11 @@ class Shard:
                 self.receipts.clear()
                 self.count["sent"] += count
                 world.worker_in += count
-                self.core.serve(world.env.now, count * costs.publish)
+                self.count["sendings"] += 1
+                self.count["turns"] += 1
+                sending = costs.turn + costs.publish_list + count * costs.publish
+                self.core.serve(world.env.now, sending)
+                world.beating += count * (costs.work_turn + costs.drain_list + costs.drain)
                 world.carried(world.env.now, count, count * costs.receipt_bytes)
 
     # deaths ---------------------------------------------------------------------------------------
