@@ -441,7 +441,8 @@ class Shift:
             if record.is_late(now):
                 effects += self._give_back(record, "late", now)
                 continue
-            effects.append(Run(slots.hand_over(record)))
+            begin_by = now + self._standstill.most
+            effects.append(Run(slots.hand_over(record, begin_by)))
             room -= 1
         return effects
 

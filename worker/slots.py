@@ -155,8 +155,11 @@ class Slots:
     def _has_room_for(self, needs: Resources) -> bool:
         return self._have is not None and self._have.holds(self._taken.plus(needs))
 
-    def hand_over(self, record: Record) -> Work:
-        """It leaves the queue for the pool."""
+    def hand_over(self, record: Record, begin_by: float = math.inf) -> Work:
+        """It leaves the queue for the pool, which returns it if it has not begun it by then.
+
+        What has no start-by, from peers that send nothing again, begins whenever it can.
+        """
         del self.queue[record]
         if record.needs is not None:
             self._taken = self._taken.plus(record.needs)
@@ -165,7 +168,7 @@ class Slots:
         self._last_key += 1
         record.key = self._last_key
         self.handed[record.key] = record
-        return self._work(record)
+        return self._work(record, begin_by)
 
     def recall(self, record: Record, reason: ReleaseReason) -> bool:
         """The pool is to be asked for it; whether that is news."""
@@ -269,7 +272,7 @@ class Slots:
             f"worker {self._worker} does not offer the task {task!r}; it offers {shown}{more}",
         )
 
-    def _work(self, record: Record) -> Work:
+    def _work(self, record: Record, begin_by: float) -> Work:
         request = record.request
         assert request is not None
         time_limit, soft_time_limit = _limits(record, self._offered.get(request.task))
@@ -288,8 +291,14 @@ class Slots:
             soft_time_limit=soft_time_limit,
             memory_limit=record.memory_limit,
             devices=record.devices,
-            start_by=None if record.header is None else record.header.start_by or 0,
+            start_by=_start_by(record, begin_by),
         )
+
+
+def _start_by(record: Record, begin_by: float) -> int | None:
+    if record.header is None:
+        return None
+    return int(min(record.header.start_by or 0, begin_by * 1000))
 
 
 def _limits(record: Record, offer: Offer | None) -> tuple[float | None, float | None]:

@@ -20,8 +20,10 @@ class Standstill:
     """Of one worker process. ``now`` is its clock, which counts the time a machine sleeps."""
 
     def __init__(self, beat: float) -> None:
-        # Our last words may be a pace older than our last turn; the lease counts from them.
-        self._most = lease(beat) - pace(beat)
+        #: Seconds between two turns, at most, or it was one: our last words may be a pace older
+        #: than our last turn, and the lease counts from them. What was handed to the pool so long
+        #: ago and has not begun, the pool returns: it may wake up before we do.
+        self.most = lease(beat) - pace(beat)
         self._last_turn = math.inf
         #: When we have caught up with what was sent before; infinity: there is nothing to catch up.
         self.until = math.inf
@@ -34,7 +36,7 @@ class Standstill:
     def ends(self, now: float) -> bool:
         """Whether a standstill ends with this turn, of which there is at least one in each beat."""
         gap, self._last_turn = now - self._last_turn, now
-        if gap <= self._most:
+        if gap <= self.most:
             return False
         self.until = now + CATCHING_UP
         return True

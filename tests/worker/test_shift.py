@@ -42,7 +42,7 @@ from tests.worker.prompt import Prompt
 from worker import known as executors_room
 from worker import outbox as results_room
 from worker import tombstones as tickets_room
-from worker.effects import Done, Effect, End, Send
+from worker.effects import Done, Effect, End, Run, Send
 from worker.known import SILENCE
 from worker.outbox import PROBE
 from worker.shift import LAST_WORDS, Shift
@@ -270,6 +270,20 @@ def stood_still(shift: Shift, now: float) -> list[Effect]:
     """
     shift.heard([EX.request("u1", 1), EX.request("u2", 2)], now - STOOD_STILL)
     return shift.reported([Ended(1)], now)
+
+
+def test_the_pool_does_not_begin_what_it_was_handed_before_a_standstill() -> None:
+    """Its processes may wake up before this one does, and find works that others have by now."""
+    shift = make(slots=3)
+    shift.heard([EX.question()], 0.5)
+    asked = [EX.request("u1", 1), EX.request("u2", 2, start_by=2.5), Taskflow().request("u3")]
+    handed = [each.work for each in shift.heard(asked, 2.0) if isinstance(each, Run)]
+    begin_by = int((2.0 + LEASE - pace(BEAT)) * 1000)
+    assert [(work.uuid, work.start_by) for work in handed] == [
+        ("u1", begin_by),
+        ("u2", 2500),
+        ("u3", None),
+    ]
 
 
 def test_after_a_standstill_nothing_is_started_that_was_queued_before_it() -> None:
