@@ -308,31 +308,32 @@ class Broker:
         for parcel, _ in ready:
             if parcel.address.declare is not None:
                 self.declare(parcel.address.declare)
-        producer, confirms = self._producer, self._confirms
+        if self.url.kind in ("amqp", "local"):
+            return self._publish_list(ready)
+        with self._producer.batch(MOST_AT_ONCE):
+            for parcel, properties in ready:
+                self._producer.publish(parcel.body, **properties)
+        return set()
+
+    def _publish_list(self, ready: Sequence[tuple[Parcel, dict[str, Any]]]) -> set[tuple[str, str]]:
+        """The same where the transport takes lists, and says what no queue got."""
+        confirms = self._confirms
         already = confirms.sent if confirms is not None else 0
-        says_so = self.url.kind in ("amqp", "local")
         try:
-            if self.url.kind == "local":
-                self._channel.publish_list(
-                    [
-                        (each.body, said, isinstance(each.address.declare, topology.Queue))
-                        for each, said in ready
-                    ]
-                )
-                return set()
-            with producer.batch(MOST_AT_ONCE):
-                for parcel, properties in ready:
+            self._channel.publish_list(
+                [
                     # A fan-out to nobody is no loss, and what its reader declares is its reader's.
-                    is_ours = says_so and isinstance(parcel.address.declare, topology.Queue)
-                    producer.publish(parcel.body, mandatory=is_ours, **properties)
-                    if confirms is not None:
-                        confirms.sent += 1
+                    (parcel.body, properties, isinstance(parcel.address.declare, topology.Queue))
+                    for parcel, properties in ready
+                ]
+            )
         except Exception as error:
             if not is_unroutable(error):
                 raise
             return {(parcel.address.exchange, parcel.address.routing_key) for parcel, _ in ready}
         if confirms is None:
             return set()
+        confirms.sent += len(ready)
         return confirms.wait(self._connection, already, self._on_wait)
 
     # claiming -------------------------------------------------------------------------------------

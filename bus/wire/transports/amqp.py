@@ -14,6 +14,7 @@ An answer is not waited for without end. py-amqp waits for one as long as frames
 included, and a broker that is short of memory sends these and no answers.
 
 What has come is read at once (``amqp_frames``), and a message is no nine calls of the system's.
+What is published together is written at once (``amqp_messages``).
 
 Another thread may cut the line: whoever is in a call of this connection returns from it.
 """
@@ -22,19 +23,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from struct import unpack_from
 from typing import Any, Final
 
 import kombu
 from amqp import spec
+from amqp.exceptions import RecoverableConnectionError
 from amqp.method_framing import frame_handler
 from kombu.transport import pyamqp
 
 from bus.wire import deadlines, tls
 from bus.wire.tls import Tls
 from bus.wire.transports.amqp_frames import EncryptedLine, PlainLine
+from bus.wire.transports.amqp_messages import frames
 from protocol.size import MAX_BODY
 
 _METHOD: Final = 1  # frame types (AMQP 0-9-1, 4.2.3)
@@ -47,6 +50,9 @@ _NO_PROPERTIES: Final = b"\0\0"
 #: Class and method: what comes before the arguments in a method frame (4.2.4).
 _BEFORE_ARGUMENTS: Final = 4
 _TAG_AND_FLAGS: Final = 9  # of basic.deliver: delivery tag and "redelivered"
+
+#: Bytes that are written at once: so many have ``write_timeout`` to go, however many follow.
+_WRITTEN_AT_ONCE: Final = 128 * 1024
 
 _Frame = tuple[int, int, bytes]
 
@@ -121,6 +127,33 @@ class Channel(pyamqp.Channel):
             return super().wait(*args, **kwargs)
         with self.connection.within(deadlines.SILENCE):
             return super().wait(*args, **kwargs)
+
+    def publish_list(self, ready: Sequence[tuple[bytes, Mapping[str, Any], bool]]) -> None:
+        """Publish these, in order; no answer is waited for.
+
+        Of each: the body, all that is said beside it as ``Producer.publish`` wants it, and whether
+        it is mandatory.
+        """
+        connection = self.connection
+        if connection is None:
+            raise RecoverableConnectionError("publishing: the connection is closed")
+        try:  # what the broker has said meanwhile: that it is blocked, or why it ends this
+            connection.drain_events(timeout=0)
+        except TimeoutError:
+            pass
+        pieces: list[bytes] = []
+        size = 0
+        for body, said, mandatory in ready:
+            for piece in frames(
+                self.channel_id, connection.frame_max, body, said, mandatory=mandatory
+            ):
+                pieces.append(piece)
+                size += len(piece)
+            if size > _WRITTEN_AT_ONCE:
+                connection.write(b"".join(pieces))
+                pieces, size = [], 0
+        if pieces:
+            connection.write(b"".join(pieces))
 
     def refresh(self, queues: Sequence[kombu.Queue]) -> None:
         """Declare these again, with what they are bound to. No answer is asked for or waited for.
@@ -216,6 +249,15 @@ class Connection(pyamqp.Connection):
                 raise TimeoutError("the broker did not answer in time")
             timeout = left if timeout is None else min(timeout, left)
         return super().blocking_read(timeout)
+
+    def write(self, data: bytes) -> None:
+        """Send this, which is whole frames."""
+        if self._transport is None:
+            raise RecoverableConnectionError("writing: the connection is closed")
+        view = memoryview(data)
+        for begin in range(0, len(data), _WRITTEN_AT_ONCE):
+            self._transport.write(view[begin : begin + _WRITTEN_AT_ONCE])
+            self.bytes_sent += 1  # heartbeats go by whether it has changed
 
     def has_frame(self) -> bool:
         """Whether something has been read already, and not been looked at."""

@@ -97,7 +97,7 @@ def test_what_is_ready_for_one_reader_of_batches_is_one_message(
     reader.open()
     reader.consume([names.inbox("t.b")])
     to = names.to_inbox("t.b", takes_batches=True)
-    sent = [question(to, "asker", header=Header(keep=n)) for n in range(50)]
+    sent = [question(to, "asker", header=Header(credit=n)) for n in range(50)]
     publisher(broker_url).send(sent)
     found: list[Delivery] = []
     deadline = time.monotonic() + DEADLINE
