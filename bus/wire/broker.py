@@ -299,17 +299,17 @@ class Broker:
 
     def _publish_once(self, ready: Sequence[tuple[Parcel, dict[str, Any]]]) -> set[tuple[str, str]]:
         """Publish these; the (exchange, routing key) of those that no queue got."""
-        if self._producer is None:
-            self._producer = kombu.Producer(self._open_channel(), auto_declare=False)
-            if self.url.kind == "amqp":
-                self._confirms = Confirms(self._channel)
+        if self.url.kind == "amqp" and self._confirms is None:
+            self._confirms = Confirms(self._open_channel())
         if self.url.kind == "memory":
             self._declared.clear()  # it does not say that something is gone, and declares at once
         for parcel, _ in ready:
             if parcel.address.declare is not None:
                 self.declare(parcel.address.declare)
-        if self.url.kind in ("amqp", "local"):
+        if self.url.kind in ("amqp", "local", "memory"):
             return self._publish_list(ready)
+        if self._producer is None:
+            self._producer = kombu.Producer(self._open_channel(), auto_declare=False)
         with self._producer.batch(MOST_AT_ONCE):
             for parcel, properties in ready:
                 self._producer.publish(parcel.body, **properties)
@@ -320,7 +320,7 @@ class Broker:
         confirms = self._confirms
         already = confirms.sent if confirms is not None else 0
         try:
-            self._channel.publish_list(
+            self._open_channel().publish_list(
                 [
                     # A fan-out to nobody is no loss, and what its reader declares is its reader's.
                     (parcel.body, properties, isinstance(parcel.address.declare, topology.Queue))
