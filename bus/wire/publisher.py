@@ -1,9 +1,9 @@
 """The thread that sends: in order, and whatever is queued at once as one list.
 
-It owns one connection. It never waits for a list to fill: what has gathered while the last list was
-on its way is the next list. When the broker goes away, the list that failed is sent again on a new
-connection until it is taken; peers expect to hear a thing twice. What gathers meanwhile is bounded
-(``outbox``).
+It owns one connection. It never waits for a list to fill, but where there is nothing than RUNNING
+to be said (``outbox``): what has gathered while the last list was on its way is the next list. When
+the broker goes away, the list that failed is sent again on a new connection until it is taken;
+peers expect to hear a thing twice. What gathers meanwhile is bounded (``outbox``).
 
 A message that is never taken must not keep the others waiting: a list in which there is one is sent
 one by one, a batch (``load``) by halves, and the one that is refused alone, again and again, is
