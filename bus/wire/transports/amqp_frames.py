@@ -11,7 +11,6 @@ here. One thread only, that of the connection.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ssl import SSLError
 from struct import Struct
 from typing import Any, Final
 
@@ -105,9 +104,9 @@ class _Buffered:
                 frames.read(self.sock.recv_into)
             except TimeoutError:
                 raise
-            except (OSError, SSLError) as error:
-                if isinstance(error, SSLError) and "timed out" in str(error):
-                    raise TimeoutError from error
+            except OSError as error:  # TLS has errors of that kind
+                if isinstance(error, BlockingIOError) or "timed out" in str(error):
+                    raise TimeoutError from error  # also of the system's own limit (SO_RCVTIMEO)
                 if error.errno not in _UNAVAIL:
                     self.connected = False
                 raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import socket
 from struct import pack
 
 import pytest
 from amqp.exceptions import UnexpectedFrame
 
-from bus.wire.transports.amqp_frames import Frame, Frames
+from bus.wire.transports.amqp_frames import Frame, Frames, PlainLine
 
 
 def written(frames: list[Frame]) -> bytes:
@@ -98,3 +99,19 @@ def test_a_frame_that_does_not_end_where_it_says_is_none() -> None:
     frames.read(Line(written(SENT[:1])[:-1] + b"\0", []).receive)
     with pytest.raises(UnexpectedFrame):
         frames.take()
+
+
+def test_nothing_within_the_systems_own_limit_is_a_timeout_and_costs_nothing() -> None:
+    """SO_RCVTIMEO of a blocking socket: the system says "try again", and py-amqp did, for ever."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pack("ll", 0, 20_000))
+        line = PlainLine("localhost")
+        line.sock = ours
+        line._setup_transport()
+        theirs.sendall(written(SENT)[:5])
+        with pytest.raises(TimeoutError):
+            line.read_frame()
+        theirs.sendall(written(SENT)[5:])
+        assert [line.read_frame() for _ in SENT] == SENT
+        assert not line.has_frame()
