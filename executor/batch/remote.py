@@ -127,10 +127,12 @@ class RemoteBatchSystem(BatchSystem):
         staff: Staff | None = None,
     ) -> None:
         """``staff``: workers of its own, which live as long as it does."""
+        #: Drawn for this life of the leader.
+        self._life = secrets.token_hex(4)
         self._outputs = None
         if logs is not False:
             folder = None if logs is None or logs is True else logs
-            self._outputs = Outputs(folder, workflow, secrets.token_hex(4))
+            self._outputs = Outputs(folder, workflow, self._life)
         self._maximum = maximum
         self._cleanup = cleanup
         self._contexts = tuple(contexts)
@@ -191,20 +193,25 @@ class RemoteBatchSystem(BatchSystem):
         files = self._files(job_id, job)
         command = Command(job.command, environment, job.folder, **files, contexts=self._contexts)
         waits = None if self._maximum is None else _FOR_EVER
+        future: Future[Any] | None = None
         try:
             future = self._executor.options(
                 delivery="at_most_once",
                 resources=job.needs,
                 priority=job.priority,
                 timeout=waits,
-                key=None if self._register is None else f"job {job_id}",
+                # Of this life: what an earlier one submitted, and nobody knows, is another's.
+                key=None if self._register is None else f"{self._life} job {job_id}",
                 on_event=partial(self._said, job_id),
             ).submit(RUN, **command.to_json())
             if self._register is not None:
                 self._register.placed(job_id, job.name, future.uuid)
         except BaseException:
             with self._changed:
-                del self._issued[job_id]
+                self._issued.pop(job_id, None)
+            if future is not None:  # it could not be written that it is a job
+                with contextlib.suppress(TasklineError):
+                    future.cancel(force=True)
             raise
         self._track(issued, future, files)
         self._publish(JobPlaced(job_id, future.uuid, type(self).__name__))
@@ -275,8 +282,6 @@ class RemoteBatchSystem(BatchSystem):
             self._updates = deque(u for u in self._updates if u.job_id not in gone)
         if not found:
             return
-        if self._register is not None:
-            self._register.killed([one.job_id for one in found])
         futures = [one.future for one in found if one.future is not None]
         for future in futures:
             with contextlib.suppress(TasklineError):  # told below if it does not come to an end
@@ -284,6 +289,10 @@ class RemoteBatchSystem(BatchSystem):
         self._wait_until_settled([future.uuid for future in futures])
         for one in found:
             self._publish(JobKilled(one.job_id))
+        if (
+            self._register is not None
+        ):  # a leader that is killed before is told that they were ended
+            self._register.killed([one.job_id for one in found])
 
     def scheduling_status(self) -> str | None:
         """What keeps jobs from running; see the interface."""

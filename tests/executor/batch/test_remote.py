@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executor.batch import Job, RemoteBatchSystem
-from protocol.errors import ConfigurationError, ExecutorClosed
+from protocol.errors import ConfigurationError, ExecutorClosed, JournalError
 from protocol.resources import Requirements, Resources
 
 
@@ -80,3 +80,49 @@ def test_nobody_leaves_without_a_journal(url: str) -> None:
 def test_it_shows_itself(url: str) -> None:
     with RemoteBatchSystem(url) as system:
         assert "RemoteBatchSystem on <Executor" in repr(system)
+
+
+def test_a_job_that_cannot_be_written_down_is_not_left_to_run(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would know it after the leader's end; and its id is not taken for another's."""
+    system = RemoteBatchSystem(url, name="leader", journal=tmp_path / "journal")
+    register = system._register
+    assert register is not None
+
+    def full(*job: Any) -> None:
+        raise JournalError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(register, "placed", full)
+        with pytest.raises(JournalError):
+            system.issue(Job("true"))
+    assert system.issued() == set()
+    assert system._executor.open_requests() == []
+    second = system.issue(Job("false"))
+    assert system.issued() == {second}
+    system.leave()
+    with RemoteBatchSystem(url, name="leader", journal=tmp_path / "journal") as again:
+        assert again.issued() == {second}
+        assert again.issue(Job("date")) > second
+
+
+def test_what_a_leader_submitted_and_never_knew_is_ended_when_it_is_started_again(
+    url: str, tmp_path: Path
+) -> None:
+    """Its id is used again, for another job, and that is not joined to it."""
+    journal = tmp_path / "journal"
+    system = RemoteBatchSystem(url, name="leader", journal=journal)
+    assert system._register is not None
+    placed = system._register.placed
+    system._register.placed = lambda *_: None  # type: ignore[method-assign]
+    assert system.issue(Job("sleep 600")) == 1
+    (lost,) = system._executor.open_requests()
+    system._register.placed = placed  # type: ignore[method-assign]
+    system.leave()
+    with RemoteBatchSystem(url, name="leader", journal=journal) as again:
+        assert again.issued() == set()
+        assert again.issue(Job("true")) == 1
+        (mine,) = again._executor.open_requests()
+        assert mine.uuid != lost.uuid
+        assert again._executor.get(lost.uuid).cancelled()
