@@ -302,8 +302,8 @@ class RemoteBatchSystem(BatchSystem):
         if not waiting:
             return None
         first = waiting[0]
-        text = f"{len(waiting)} jobs wait, the first is {first.job_id} ({first.name}), which needs "
-        text += f"{first.needs.amount}: "
+        many = "1 job waits: it" if len(waiting) == 1 else f"{len(waiting)} jobs wait, the first"
+        text = f"{many} is {first.job_id} ({first.name}), which needs {first.needs.amount}: "
         nodes = {
             name: node
             for name, node in self._executor.nodes().items()

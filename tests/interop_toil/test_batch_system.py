@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,93 @@ def test_its_options_are_among_toils_own(tmp_path: Path) -> None:
     )
     done = run("-c", program, tmp_path / "store", ours=False)
     assert "taskline redis://x False" in done.stdout, done.stderr
+
+
+# what Toil's own tests do not look at -------------------------------------------------------------
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """One as a leader makes it, on this machine, that enforces memory; with Toil's bus."""
+    from toil.bus import MessageBus  # noqa: PLC0415 - only where Toil is
+    from toil.common import Config  # noqa: PLC0415
+
+    from toil_batch_system_taskline.system import TasklineBatchSystem  # noqa: PLC0415
+
+    monkeypatch.setenv("TOIL_HISTORY", "0")
+    config = Config()
+    config.workflowID, config.cleanWorkDir = "a-workflow", "always"
+    config.workDir = str(tmp_path)
+    config.taskline_enforce_memory = True
+    made = TasklineBatchSystem(config=config, maxCores=2, maxMemory=1e9, maxDisk=10**9)
+    made.set_message_bus(MessageBus())
+    try:
+        yield made
+    finally:
+        made.shutdown()
+
+
+def described(**needs: Any) -> Any:
+    """A job, as a leader describes it."""
+    from toil.job import JobDescription  # noqa: PLC0415 - only where Toil is
+
+    usual = {"memory": 10**8, "cores": 0.1, "disk": 1000, "preemptible": False, "walltime": 0}
+    return JobDescription(
+        requirements={**usual, "accelerators": [], **needs}, jobName="a job", unitName=""
+    )
+
+
+def test_the_reasons_of_ends_are_toils(system: Any) -> None:
+    hog = f"{sys.executable} -c \"import time; x = bytearray(b'x') * (200 << 20); time.sleep(600)\""
+    wanted = {
+        system.issueBatchJob("true", described()): ("FINISHED", 0),
+        system.issueBatchJob("exit 3", described()): ("FAILED", 3),
+        system.issueBatchJob(hog, described()): ("MEMLIMIT", 255),
+        system.issueBatchJob("sleep 600", described(walltime=1)): ("TIMELIMIT", 255),
+    }
+    assert set(system.getIssuedBatchJobIDs()) == set(wanted)
+    found = {}
+    while len(found) < len(wanted):
+        update = system.getUpdatedBatchJob(maxWait=60)
+        assert update is not None, found
+        found[update.jobID] = (update.exitReason.name, update.exitStatus)
+        assert update.backing_id
+        assert update.wallTime > 0
+    assert found == wanted
+    assert system.getUpdatedBatchJob(0) is None
+
+
+def test_jobs_of_the_leader_itself_run_in_its_own_queue(system: Any) -> None:
+    local = described()
+    local.local = True
+    ids = [system.issueBatchJob("true", job) for job in (local, described(), local)]
+    assert len(set(ids)) == 3
+    found = {system.getUpdatedBatchJob(maxWait=60).jobID for _ in ids}
+    assert found == set(ids)
+
+
+def test_machines_are_told_as_an_autoscaler_of_toils_asks_for_them(system: Any) -> None:
+    (name,) = system.getNodes(preemptible=False)
+    node = system.getNodes()[name]
+    assert (node.coresTotal, node.memoryTotal, node.workers) == (2, 10**9, 1)
+    assert 0 <= node.memoryUsed <= 1
+    assert system.getNodes(preemptible=True) == {}
+    assert not system.nodeInUse("10.0.0.1")
+    system.ignoreNode(name)
+    job = system.issueBatchJob("true", described())
+    assert system.getUpdatedBatchJob(1) is None
+    assert "1 job waits" in system.getSchedulingStatusMessage()
+    system.unignoreNode(name)
+    assert system.getUpdatedBatchJob(60).jobID == job
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"kind": "gpu", "count": 1}, {"kind": "gpu", "count": 1, "brand": "nvidia"}]
+)
+def test_accelerators_that_no_worker_has_are_refused(system: Any, wanted: Any) -> None:
+    from toil.batchSystems.abstractBatchSystem import (  # noqa: PLC0415 - only where Toil is
+        InsufficientSystemResources,
+    )
+
+    with pytest.raises(InsufficientSystemResources, match="accelerators"):
+        system.issueBatchJob("true", described(accelerators=[wanted]))
