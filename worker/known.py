@@ -237,6 +237,8 @@ class Executors:
 
     def hear(self, known: Known, now: float) -> bool:
         """It has just spoken; whether it had been silent before."""
+        if known.heard == now and next(reversed(self._known)) == known.reply_to:
+            return False  # one of several in a list
         was_silent = known.is_silent(now)
         known.heard = now
         self._known.move_to_end(known.reply_to)

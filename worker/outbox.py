@@ -49,6 +49,8 @@ class _Kept:
 
 def _first_step(size: int) -> int:
     """Of the schedule, for a body of so many bytes."""
+    if size <= PACE:  # as nearly all are
+        return 0
     last = len(RESULT_RESENDS) - 1
     return min(bisect_left(RESULT_RESENDS, size / PACE), last)
 

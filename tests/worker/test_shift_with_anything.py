@@ -395,7 +395,8 @@ class AnyInputs(RuleBasedStateMachine):
             self.hear("a", what)
         else:
             said = replace(what, key=key) if isinstance(what, TaskEvent) else what
-            self.do(self.shift.reported([said], self.now))
+            if key not in self.handed:  # no pool says a word of what it has not begun
+                self.do(self.shift.reported([said], self.now))
 
     # what the pool says -------------------------------------------------------------------------
 
