@@ -20,10 +20,13 @@ from typing import Any
 import kombu
 import pytest
 
-from bus.wire import parse_url
+from bus.wire import broker, parse_url
+from bus.wire.guard import Guard
+from bus.wire.outgoing import properties_of
 from executor import Executor, Future
 from protocol import batch
-from protocol.envelope import BATCH, HEADER
+from protocol.envelope import BATCH, HEADER, parse_header
+from protocol.parcel import Parcel
 from protocol.topology import Dialect, Names
 from protocol.values import dumps
 from tests.samples import counted, gate
@@ -57,6 +60,8 @@ class Message:
         """What is in a batch, each as if it had been published alone, but unsigned."""
         if self.kind != BATCH:
             return []
+        shared = parse_header(self.about["headers"][HEADER])
+        assert shared is not None
         return [
             Message(
                 dumps(part["body"]),
@@ -64,7 +69,7 @@ class Message:
                     **self.about,
                     "type": part["type"],
                     "correlation_id": part.get("correlation_id"),
-                    "headers": {HEADER: dumps(part["header"])},
+                    "headers": {HEADER: shared.with_own(part["header"]).to_text()},
                 },
             )
             for part in batch.parts(self.body)
@@ -115,16 +120,13 @@ def house(
         keys.touch(0o600)
         keys.write_text(f"one: {'11' * 32}")
     said: list[Message] = []
-    thief: kombu.Producer | None = None
-    publish = kombu.Producer.publish
 
-    def listened(self: kombu.Producer, body: Any, **about: Any) -> Any:
-        kept = {name: value for name, value in about.items() if name != "mandatory"}
-        if self is not thief:
-            said.append(Message(body, kept))
-        return publish(self, body, **about)
+    def listened(parcel: Parcel, guard: Guard | None = None) -> dict[str, Any]:
+        about = properties_of(parcel, guard)
+        said.append(Message(parcel.body, about))
+        return about
 
-    monkeypatch.setattr(kombu.Producer, "publish", listened)
+    monkeypatch.setattr(broker, "properties_of", listened)
     counted.RUNS.clear()
     gate.BEGUN.clear()
     gate.OPEN.clear()
@@ -143,10 +145,10 @@ def house(
         stack.callback(gate.OPEN.set)
         for executor in executors:
             executor.wait_for_workers(1, DEADLINE)
-        broker = parse_url(broker_url)
+        place = parse_url(broker_url)
         options: dict[str, Any] = {}
-        if broker.kind == "local":
-            options = {"transport": broker.transport, "transport_options": dict(broker.options)}
+        if place.kind == "local":
+            options = {"transport": place.transport, "transport_options": dict(place.options)}
         connection = stack.enter_context(
             kombu.Connection(**options) if options else kombu.Connection(broker_url)
         )
