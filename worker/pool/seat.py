@@ -8,7 +8,7 @@ it likes. What to do about any of it is decided in ``crew``, on whose one thread
 A host is handed several works, and begins each by taking its *token*, eight bytes, out of a pipe of
 which this side holds the reading end as well. The system gives each token to one of the two: what
 is taken back here never begins there, what was not there any more to be taken back has begun, and
-how many are left tells how far it is (docs/decisions/019).
+how many are left tells how far it is (docs/decisions/017).
 """
 
 from __future__ import annotations
