@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import pytest
 
@@ -10,10 +11,15 @@ from benchmarks.simulation import calibration, check
 from benchmarks.simulation.model import World
 from bus.wire.testing import PrivateRedis
 from tests.private import demand
+from tests.processes import PROJECT
 
 
 @pytest.mark.slow
-def test_a_small_fleet_in_earnest_sends_as_many_messages_as_the_model_says() -> None:
+def test_a_small_fleet_in_earnest_sends_as_many_messages_as_the_model_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The processes of a pool look where this one does, and the benchmarks are not installed.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(PROJECT)])
     with demand(PrivateRedis()) as redis:
         costs = calibration.measure("redis", redis.url, (redis.pid,), repeats=1)
         for name, value in dataclasses.asdict(costs).items():
