@@ -7,7 +7,6 @@ That there is none is an answer too, and no error.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -15,17 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from executor.commands.exits import DONE
-from executor.commands.options import (
-    PROGRAM,
-    add_broker,
-    make_executor,
-    make_parser,
-    parse,
-    seconds,
-)
-from executor.commands.workers import SETTLE, WAIT
+from executor.commands.options import PROGRAM, add_broker, make_executor, make_parser, parse
+from executor.commands.workers import add_wait, hear_all
 from executor.nodes import NodeInfo
-from protocol.errors import WaitTimeout
 from protocol.size import in_words
 from protocol.values import Json, dumps
 
@@ -37,21 +28,11 @@ def run(argv: Sequence[str]) -> int:
         "List the machines of the workers that answer, and what of them is promised to requests.",
         f"example: {PROGRAM} nodes --json",
     )
-    parser.add_argument(
-        "--wait",
-        type=seconds,
-        default=WAIT,
-        metavar="SECONDS",
-        help="for the first worker to answer; default: %(default)s",
-    )
+    add_wait(parser)
     add_broker(parser)
     options = parse(parser, argv)
     with make_executor(options) as executor:
-        try:
-            executor.wait_for_workers(1, options.wait)
-            time.sleep(SETTLE)
-        except WaitTimeout:
-            pass  # that there are none is an answer, too
+        hear_all(executor, options)
         nodes = executor.nodes().values()
     if options.json:
         print(dumps([_node(node) for node in nodes]), flush=True)

@@ -7,6 +7,7 @@ objects. That nobody answers is an answer too, and no error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bus.wire.commandline import topics_of
+from executor.client import Executor
 from executor.commands.exits import DONE
 from executor.commands.options import (
     PROGRAM,
@@ -33,6 +35,24 @@ WAIT = 2.0  # seconds for workers to answer, if none does
 SETTLE = 0.5  # seconds after the first answer for the others
 
 
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    """``--wait``, for :func:`hear_all`."""
+    parser.add_argument(
+        "--wait",
+        type=seconds,
+        default=WAIT,
+        metavar="SECONDS",
+        help="for the first worker to answer; default: %(default)s",
+    )
+
+
+def hear_all(executor: Executor, options: argparse.Namespace) -> None:
+    """Wait for whoever answers; that nobody does is an answer, too."""
+    with contextlib.suppress(WaitTimeout):
+        executor.wait_for_workers(1, options.wait)
+        time.sleep(SETTLE)
+
+
 def run(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
     parser = make_parser(
@@ -40,21 +60,11 @@ def run(argv: Sequence[str]) -> int:
         "List the workers that answer, and the tasks they offer.",
         f"example: {PROGRAM} workers --topic images --json",
     )
-    parser.add_argument(
-        "--wait",
-        type=seconds,
-        default=WAIT,
-        metavar="SECONDS",
-        help="for the first to answer; default: %(default)s",
-    )
+    add_wait(parser)
     add_broker(parser)
     options = parse(parser, argv)
     with make_executor(options) as executor:
-        try:
-            executor.wait_for_workers(1, options.wait)
-            time.sleep(SETTLE)
-        except WaitTimeout:
-            pass  # that there are none is an answer, too
+        hear_all(executor, options)
         found = executor.workers()
         elsewhere = executor.counts().get("answer_for_others", 0)
     if options.json:
