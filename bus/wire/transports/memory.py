@@ -38,13 +38,12 @@ from kombu.transport import memory, virtual
 from kombu.utils.uuid import uuid
 
 from bus.wire.transports.memory_claims import CLAIMS
+from bus.wire.transports.virtual_message import properties_in
 from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "Transport"]
 
 _LOOK_AGAIN = 0.25  # seconds; in case a stock peer deleted a queue and made it anew meanwhile
-#: Of what ``Producer.publish`` is told, all but the message's properties.
-_BESIDE = ("exchange", "routing_key", "content_type", "content_encoding", "headers")
 _PLACE = "taskline.place"  # key in a raw message: its place among those taken from its queue
 
 Raw: TypeAlias = "dict[str, Any]"
@@ -230,7 +229,7 @@ class Channel(memory.Channel):
         """
         self.ensure_open("publishing")
         for body, said, _ in ready:
-            properties = {name: value for name, value in said.items() if name not in _BESIDE}
+            properties = properties_in(said)
             properties["delivery_info"] = {}
             properties["priority"] = 0
             message = {

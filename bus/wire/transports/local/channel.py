@@ -30,6 +30,7 @@ from kombu.utils.uuid import uuid
 from bus.wire.transports.local import claims, topology
 from bus.wire.transports.local.faults import BrokerGone, NotFound, TagInUse
 from bus.wire.transports.local.store import Claimed, Outgoing, Store
+from bus.wire.transports.virtual_message import properties_in
 from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "PublishBatch", "QoS"]
@@ -39,8 +40,6 @@ logger = logging.getLogger("taskline.bus.wire.transports.local.channel")
 #: What beside its body a message says of which nothing can be read.
 _BARE = '[null,null,{},{"delivery_info":{}}]'
 
-#: Of what ``Producer.publish`` is told, all but the message's properties.
-_BESIDE = ("exchange", "routing_key", "content_type", "content_encoding", "headers")
 
 #: A channel without a prefetch count claims this many at a time.
 UNSET_WINDOW = 64
@@ -215,7 +214,7 @@ def outgoing(
 def _said(body: bytes, said: Mapping[str, Any], mandatory: bool) -> Outgoing:
     """A message as ``Producer.publish`` is told of it, ready for the store."""
     exchange, key = said["exchange"], said["routing_key"]
-    properties = {name: value for name, value in said.items() if name not in _BESIDE}
+    properties = properties_in(said)
     properties["delivery_info"] = {"exchange": exchange, "routing_key": key}
     meta = said["content_type"], said["content_encoding"], said["headers"], properties
     return Outgoing(exchange, key, _encode(meta), body, mandatory)

@@ -19,17 +19,17 @@ from typing import Any, Final
 from kombu.utils.uuid import uuid
 from redis.exceptions import ResponseError
 
+from bus.wire.transports.virtual_message import properties_in
+
 #: Made once: ``json.dumps`` makes an encoder a call.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 #: What JSON does not allow in a text.
 _CONTROLS: Final = bytes(range(32))
-#: Named by ``outgoing.properties_of``; all else of that is a property of the message's.
-_BESIDE: Final = ("exchange", "routing_key", "content_type", "content_encoding", "headers")
 
 
 def entry(body: bytes, said: Mapping[str, Any]) -> bytes:
     """The entry for this body; ``said``: all but the body, as ``Producer.publish`` wants it."""
-    inner = {name: value for name, value in said.items() if name not in _BESIDE}
+    inner = properties_in(said)
     inner["delivery_info"] = {"exchange": said["exchange"], "routing_key": said["routing_key"]}
     inner["priority"] = 0
     inner["delivery_tag"] = uuid()
