@@ -39,7 +39,8 @@ class Dispatching:
         self._book.throttle.forget_wakes()
         occupied = lanes.occupied()
         if self._kept:
-            self._kept = {key: peer for key, peer in self._kept.items() if key in set(occupied)}
+            waiting = set(occupied)
+            self._kept = {key: peer for key, peer in self._kept.items() if key in waiting}
         for key in occupied:
             if self.serve(key, now):
                 lanes.had_turn(key)

@@ -251,6 +251,10 @@ def encode(message: Message, what: str = "") -> bytes:
     return text.encode("ascii")
 
 
+#: The body of every RUNNING.
+RUNNING_BODY: Final = encode(Response.running())
+
+
 def demand_length(size: int) -> None:
     """Raise ``MessageRefused``, reason ``too_long``, for a body that is not to be looked at."""
     if size > MAX_BODY:

@@ -200,11 +200,8 @@ def main(handle: int, tokens: int, bell: int) -> None:
     ``tokens`` is read, ``bell`` written; neither blocks.
     """
     connection = socket.socket(fileno=handle)
-    for descriptor in (
-        handle,
-        tokens,
-        bell,
-    ):  # a program that a task starts must not keep them open
+    for descriptor in (handle, tokens, bell):
+        # A program that a task starts must not keep them open.
         os.set_inheritable(descriptor, False)
     for number in _TO_ALL_OF_A_SERVICE:
         signal.signal(number, _leave_it_to_the_main_process)

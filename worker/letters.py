@@ -27,8 +27,6 @@ from worker.record import Record
 from worker.work import Encoded
 
 _MOST_ADDRESSES: Final = 1000
-#: The body of every RUNNING.
-RUNNING: Final = messages.encode(Response.running())
 #: Of every SUCCESS, around the text of its result.
 _SUCCESS: Final = messages.encode(Response.success(0)).replace(b"0", b"%b")
 

@@ -233,9 +233,8 @@ class Shift:
             elif isinstance(report, Offers):
                 effects += self.offering(report.tasks, now)
             else:
-                assert isinstance(
-                    report, PoolEnded
-                )  # nothing runs here any more: what came is told
+                assert isinstance(report, PoolEnded)
+                # Nothing runs here any more: what came is told.
                 effects += self.drain(now, LAST_WORDS)
         for key in reversed(returned):  # each goes to the front
             effects += self._returned(key, now)

@@ -14,12 +14,12 @@ from typing import Final
 
 from protocol import envelope
 from protocol.errors import MessageRefused
-from protocol.messages import Held, Response
+from protocol.messages import RUNNING_BODY, Held, Response
 from protocol.parcel import Parcel
 from protocol.timing import KEEP
 from worker.effects import Effect, Send
 from worker.known import Executors, Known
-from worker.letters import RUNNING, Letters
+from worker.letters import Letters
 from worker.outbox import PROBE
 from worker.record import Record
 from worker.slots import Slots
@@ -108,7 +108,7 @@ class Voice:
 
     def running(self, record: Record, now: float) -> list[Effect]:
         """RUNNING."""
-        return [Send(self._letters.response(record, RUNNING, now))]
+        return [Send(self._letters.response(record, RUNNING_BODY, now))]
 
     def event(self, record: Record, said: TaskEvent, now: float) -> list[Effect]:
         """EVENT.

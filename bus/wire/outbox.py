@@ -21,9 +21,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from protocol import messages
 from protocol.envelope import HELD, NOTIFY
-from protocol.messages import Response
+from protocol.messages import RUNNING_BODY
 from protocol.parcel import Parcel
 
 MOST_MESSAGES: Final = 100_000
@@ -33,7 +32,6 @@ _BESIDE_BODY: Final = 500  # bytes that a message takes here beside its body, ab
 _BEATS: Final = frozenset({NOTIFY, HELD})
 #: Seconds that RUNNING waits for its end; it is told for people to see, and nothing else waits.
 LINGER: Final = 0.01
-_RUNNING: Final = messages.encode(Response.running())
 
 #: A message, or somebody who waits until all before it has left.
 Item = Parcel | threading.Event
@@ -135,7 +133,7 @@ def _size(item: Item) -> int:
 
 
 def _lingers(item: Item) -> bool:
-    return isinstance(item, Parcel) and item.body == _RUNNING and _is_native(item)
+    return isinstance(item, Parcel) and item.body == RUNNING_BODY and _is_native(item)
 
 
 def _is_native(item: Item) -> bool:

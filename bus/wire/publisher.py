@@ -1,6 +1,6 @@
 """The thread that sends: in order, and whatever is queued at once as one list.
 
-It owns one connection. It never waits for a list to fill, but where there is nothing than RUNNING
+It owns one connection. It never waits for a list to fill, but where there is nothing but RUNNING
 to be said (``outbox``): what has gathered while the last list was on its way is the next list. When
 the broker goes away, the list that failed is sent again on a new connection until it is taken;
 peers expect to hear a thing twice. What gathers meanwhile is bounded (``outbox``).

@@ -60,10 +60,8 @@ CLEANUP_TIMEOUT: Final = 60.0  # seconds for the clean-up of all machines togeth
 MAX_REMEMBERED: Final = 10_000
 HOW_TO_START: Final = f"python -m worker {MODULE}"
 _FOR_EVER: Final = MAX_LIMIT  # seconds: longer than anybody waits for a machine
-_LOOKS: Final = (
-    0.005,
-    0.25,
-)  # seconds between looks at what is not settled: the first, the longest
+#: Seconds between looks at what is not settled: the first, the longest.
+_LOOKS: Final = (0.005, 0.25)
 
 
 class _Issued:
@@ -289,9 +287,8 @@ class RemoteBatchSystem(BatchSystem):
         self._wait_until_settled([future.uuid for future in futures])
         for one in found:
             self._publish(JobKilled(one.job_id))
-        if (
-            self._register is not None
-        ):  # a leader that is killed before is told that they were ended
+        if self._register is not None:
+            # A leader that is killed before this is told that they were ended.
             self._register.killed([one.job_id for one in found])
 
     def scheduling_status(self) -> str | None:
