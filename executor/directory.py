@@ -249,6 +249,10 @@ class Directory:
             if peer.suits(want.named_only, want.must_stop, want.needs, want.worker)
         )
 
+    def is_anybody_proven(self) -> bool:
+        """Whether one of those who are known has answered a request."""
+        return any(peer.is_proven for peer in self._peers.values())
+
     def next_expiry(self) -> float | None:
         """When the next peer will have been silent for too long."""
         silences = self._silences

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from executor import words
 from executor.directory import Directory
+from executor.peer import Peer
 from protocol.envelope import Header
 from protocol.errors import ExecutorSuperseded
 
@@ -32,14 +33,18 @@ class Succession:
         """An answer of a worker's; the error if nobody serves us any more.
 
         That is so if workers that have answered a request of ours have said nothing else for a
-        lease: in which each of those that serve us would have said so.
+        lease: in which each of those that serve us would have said so. The newer one reads the same
+        queue and may have taken all such answers: so where none has come from anybody who is there,
+        whoever was sent a request is believed.
         """
         if not self._keeps_journal or header is None or header.incarnation is None:
             return None
-        peer = self._directory.find(header.boot or "")
-        if peer is None or not peer.is_proven:
-            return None
         newest = header.incarnation
+        if newest <= self._incarnation and self._newer_since is None:
+            return None
+        peer = self._directory.find(header.boot or "")
+        if peer is None or not self._is_believed(peer):
+            return None
         if newest <= self._incarnation:
             self._newer_since = None
             return None
@@ -48,3 +53,8 @@ class Succession:
         if now - self._newer_since < peer.expiry:
             return None
         return words.superseded(self._executor, self._incarnation, newest, header.worker)
+
+    def _is_believed(self, peer: Peer) -> bool:
+        if peer.is_proven:
+            return True
+        return peer.last_ticket > 0 and not self._directory.is_anybody_proven()

@@ -74,6 +74,22 @@ def test_strangers_are_not_believed() -> None:
         assert workers.says("c", OURS + 1, now) is None
 
 
+def test_who_was_sent_a_request_is_believed_while_nobody_has_answered_one() -> None:
+    """The newer one reads our queue too, and may have taken every answer that was ours."""
+    workers = Workers()
+    workers.known("a", is_proven=False).next_ticket(OURS)
+    assert workers.says("a", OURS + 1, 0.0) is None
+    assert workers.says("a", OURS + 1, LEASE) is not None
+
+
+def test_who_was_sent_a_request_is_not_believed_beside_one_that_has_answered() -> None:
+    workers = Workers()
+    workers.known("a", is_proven=False).next_ticket(OURS)
+    workers.known("b")
+    for now in (0.0, LEASE, 10 * LEASE):
+        assert workers.says("a", OURS + 1, now) is None
+
+
 def test_an_executor_without_a_journal_cannot_be_succeeded() -> None:
     workers = Workers(keeps_journal=False)
     workers.known("a")
