@@ -11,26 +11,8 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Container, Iterable
-from typing import NamedTuple
 
-from executor.peer import Peer
-from protocol.resources import Requirements
-
-
-class Want(NamedTuple):
-    """What those have in common who can take a request (see ``lanes.LaneKey``)."""
-
-    task: str
-    topics: tuple[str, ...]
-    #: Whether taskflow's peers can take it too.
-    named_only: bool
-    #: Whether only who can end a task that runs can take it.
-    must_stop: bool = False
-    #: All of which must be free there.
-    needs: Requirements | None = None
-    #: The name of the one worker it is for.
-    worker: str | None = None
-
+from executor.peer import Peer, Want
 
 #: The lowest goes first: no native worker, no slot free, less trust, less room, then by chance.
 _Rank = tuple[bool, bool, int, float, float]
@@ -55,7 +37,7 @@ class Candidates:
         self, peers: Iterable[Peer], want: Want, now: float, spared: Container[Peer] = ()
     ) -> None:
         """``spared``: to whom nothing is sent that says what it needs."""
-        self._needs = want.needs
+        self._needed = None if want.needs is None else want.needs.amount
         self._spared = spared
         self._is_anybody_proven = False
         self._proven: list[tuple[_Rank, int, Peer, str]] = []
@@ -67,7 +49,7 @@ class Candidates:
         for peer in peers:
             if not (peer.room > 0 or (peer.is_proven and not self._is_anybody_proven)):
                 continue
-            if not peer.suits(want.named_only, want.must_stop, want.needs, want.worker):
+            if not peer.suits(want):
                 continue
             topic = peer.offers(want.task, want.topics)
             if topic is None or not peer.is_in_time(now):
@@ -104,9 +86,7 @@ class Candidates:
         room = peer.room
         if room <= 0:
             return
-        if self._needs is not None and (
-            peer in self._spared or not peer.free.holds(self._needs.amount)
-        ):
+        if self._needed is not None and (peer in self._spared or not peer.free.holds(self._needed)):
             return
         queues = len(peer.open) >= (peer.slots or 0)
         rank = (not peer.is_native, queues, -peer.trust, -room, random.random())

@@ -26,17 +26,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from executor.candidates import Candidates, Want
-from executor.peer import Peer
+from executor.candidates import Candidates
+from executor.peer import Peer, Want
 from protocol.envelope import Header
-from protocol.resources import NodeReport, Requirements, report_from_json
+from protocol.resources import NodeReport, report_from_json
 from protocol.timing import BEAT, MAX_BEAT
 from protocol.topology import Dialect, is_addressable
-
-if TYPE_CHECKING:
-    pass
 
 #: Forgotten workers whose numbers are kept, in case they come back: tickets are never used twice.
 MAX_FORGOTTEN: Final = 10_000
@@ -217,16 +214,14 @@ class Directory:
         """
         return Candidates(self._peers.values(), want, now, spared)
 
-    def roomiest(
-        self, task: str, topics: tuple[str, ...], now: float, needs: Requirements
-    ) -> Peer | None:
-        """Of those who could hold this, and have not room for it now, who has most of it free."""
+    def roomiest(self, want: Want, now: float) -> Peer | None:
+        """Of those who could take what is wanted once they have room, who has most of it free."""
         found = [
             peer
             for peer in self._peers.values()
-            if peer.suits(named_only=False, must_stop=False, needs=needs)
+            if peer.suits(want)
             and peer.is_in_time(now)
-            and peer.offers(task, topics) is not None
+            and peer.offers(want.task, want.topics) is not None
         ]
         return max(found, key=lambda peer: (peer.free.cores, peer.free.memory), default=None)
 
@@ -246,7 +241,7 @@ class Directory:
         return any(
             peer.offers(want.task, want.topics) is not None
             for peer in self._peers.values()
-            if peer.suits(want.named_only, want.must_stop, want.needs, want.worker)
+            if peer.suits(want)
         )
 
     def is_anybody_proven(self) -> bool:

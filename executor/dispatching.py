@@ -19,7 +19,6 @@ from executor.request import Attempt, Request, start_by_passes
 from executor.withdrawals import Withdrawals
 from protocol.envelope import HELD
 from protocol.events import Dispatched
-from protocol.resources import Requirements
 from protocol.timing import BEAT, CLOCK_MARGIN, REQUEST_TIMEOUT, RESERVE_AFTER, START_WINDOW
 
 
@@ -69,7 +68,7 @@ class Dispatching:
             chosen = candidates.choose(only_proven=request.lost > 1)
             if chosen is None:
                 if key.needs is not None and now - request.ready_since >= RESERVE_AFTER:
-                    self._keep_room(key, key.needs, now)
+                    self._keep_room(key, now)
                 break
             self._kept.pop(key, None)
             book.lanes.leave(request)
@@ -83,17 +82,17 @@ class Dispatching:
             return ()
         return [p for k, p in self._kept.items() if k != key and k.priority >= key.priority]
 
-    def _keep_room(self, key: LaneKey, needs: Requirements, now: float) -> None:
+    def _keep_room(self, key: LaneKey, now: float) -> None:
         """It has waited for long: or what needs less, and comes later, would be quicker for ever.
 
         Nothing more that says what it needs is sent to one machine, until there is room on it.
         """
         kept = self._kept.get(key)
         directory = self._book.directory
-        if kept is not None and kept.is_in_time(now) and kept.suits(False, False, needs):
+        if kept is not None and kept.is_in_time(now) and kept.suits(key.want):
             return
         taken = [peer for other, peer in self._kept.items() if other != key]
-        peer = directory.roomiest(key.task, key.topics, now, needs)
+        peer = directory.roomiest(key.want, now)
         if peer is not None and peer not in taken:
             self._kept[key] = peer
         else:

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from executor.candidates import Want
 from executor.directory import Directory
+from executor.peer import Want
 from executor.request import Request
 from protocol.rate import Rate
 from protocol.resources import Requirements

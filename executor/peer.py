@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from protocol.envelope import BATCH, CAPS, RESOURCES, STOPS
 from protocol.resources import NOTHING, NodeReport, Requirements, Resources
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     from executor.request import Attempt
 
 _SAMPLES: Final = 8  # of a worker's clock, the latest; the largest of them is the earliest start-by
+
+
+class Want(NamedTuple):
+    """What those have in common who can take a request (see ``lanes.LaneKey``)."""
+
+    task: str
+    topics: tuple[str, ...]
+    #: Whether taskflow's peers can take it too.
+    named_only: bool
+    #: Whether only who can end a task that runs can take it.
+    must_stop: bool = False
+    #: All of which must be free there.
+    needs: Requirements | None = None
+    #: The name of the one worker it is for.
+    worker: str | None = None
 
 
 class Peer:
@@ -162,19 +177,13 @@ class Peer:
         """Whether it has been heard from within its beat. taskflow's workers have none."""
         return not self.is_native or now - self.heard <= self.beat
 
-    def suits(
-        self,
-        named_only: bool,
-        must_stop: bool,
-        needs: Requirements | None = None,
-        worker: str | None = None,
-    ) -> bool:
-        """Whether it can take what has these needs, now or later (see ``lanes.LaneKey``)."""
-        if self.is_ignored or (worker is not None and worker != self.name):
+    def suits(self, want: Want) -> bool:
+        """Whether it can take what is wanted, now or later, if it offers the task."""
+        if self.is_ignored or (want.worker is not None and want.worker != self.name):
             return False
-        if needs is not None and not self.could_hold(needs):
+        if want.needs is not None and not self.could_hold(want.needs):
             return False
-        return self.can_stop if must_stop else self.is_native or named_only
+        return self.can_stop if want.must_stop else self.is_native or want.named_only
 
     def could_hold(self, needs: Requirements) -> bool:
         """Whether its machine is large enough, and may be interrupted only where that may be."""

@@ -101,8 +101,7 @@ def insufficient(
     offering = [
         peer
         for peer in directory
-        if peer.offers(key.task, key.topics)
-        and peer.suits(key.named_only, key.must_stop, worker=key.worker)
+        if peer.offers(key.task, key.topics) and peer.suits(key.want._replace(needs=None))
     ]
     if needs is None or not offering or any(peer.could_hold(needs) for peer in offering):
         return None
@@ -289,11 +288,7 @@ def describe(directory: Directory, key: LaneKey, now: float, obstacle: str | Non
 
 
 def _who_offers(offering: list[Peer], key: LaneKey, obstacle: str | None) -> str:
-    takers = [
-        peer
-        for peer in offering
-        if peer.suits(key.named_only, key.must_stop, key.needs, key.worker)
-    ]
+    takers = [peer for peer in offering if peer.suits(key.want)]
     if takers and obstacle is not None:
         return (
             f"{len(takers)} of them offer{'s' * (len(takers) == 1)} it, but {obstacle}: give it a "

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.candidates import Candidates, Want
-from executor.peer import Peer
+from executor.candidates import Candidates
+from executor.peer import Peer, Want
 from executor.request import Attempt
 from protocol.envelope import RESOURCES
 from protocol.resources import NodeReport, Requirements, Resources

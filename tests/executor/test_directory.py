@@ -7,9 +7,8 @@ from collections import Counter
 import pytest
 
 from executor import directory as room
-from executor.candidates import Want
 from executor.directory import Directory
-from executor.peer import Peer
+from executor.peer import Peer, Want
 from executor.request import Attempt
 from protocol.envelope import CAPS, STOPS, Header
 from protocol.tickets import Ticket

@@ -233,6 +233,18 @@ def test_while_one_machine_is_kept_the_others_are_not() -> None:
     assert set(where(effects)) <= {("t0", second.name)}
 
 
+def test_no_machine_is_kept_for_what_may_not_run_there() -> None:
+    """It waits for one worker; the other has more room, and is of no use to it."""
+    ledger, wanted, other = make(), machine("a"), machine("b")
+    hears(ledger, 0.0, wanted, other)
+    ledger.submitted([order("s", needs=Requirements(cores=4), worker=wanted.name)], 0.0)
+    ledger.submitted([order("t", needs=Requirements(cores=1), worker=other.name)], 0.0)
+    ledger.submitted([order("large", needs=Requirements(cores=4), worker=wanted.name)], 0.1)
+    passes(ledger, 0.1, RESERVE_AFTER + 1.0, wanted, other)
+    effects = ledger.submitted([order("u", needs=Requirements(cores=1))], RESERVE_AFTER + 1.0)
+    assert where(effects) == [("u", other.name)]
+
+
 def test_what_is_more_urgent_is_sent_to_a_machine_that_is_kept_for_what_is_less_so() -> None:
     ledger, worker = make(), machine("a")
     hears(ledger, 0.0, worker)
