@@ -15,6 +15,7 @@ import heapq
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from protocol.envelope import BATCH, ENDS
@@ -22,7 +23,7 @@ from protocol.messages import Held
 from protocol.tickets import Ticket, to_text
 from protocol.timing import BEAT, KEEP, KEEP_JOURNALED, LEASE
 from worker.outbox import Outbox
-from worker.record import Record
+from worker.record import Asked, Record
 from worker.tombstones import HORIZON, Tombstones
 
 #: Most executors known. One more is refused, unless a silent one can be forgotten.
@@ -196,7 +197,17 @@ class Known:
         tickets: dict[str, list[Ticket]] = {"queued": [], "running": [], "ended": [], "dropped": []}
         for record in self.records.values():
             tickets[record.state] += record.tickets
+            if record.unanswered:
+                tickets["queued"] += self._kept(record)
         return Held(**{state: to_text(held) for state, held in tickets.items()})
+
+    def _kept(self, record: Record) -> list[Ticket]:
+        """The tickets of later rounds that wait for the pool's word on this one."""
+        named = (kept.tickets for kept in record.unanswered.values() if isinstance(kept, Asked))
+        kept = dict.fromkeys(chain.from_iterable(named))
+        return [
+            ticket for ticket in kept if ticket not in self.by_ticket and ticket not in self.over
+        ]
 
     def _bury(self, tickets: Iterable[Ticket]) -> None:
         for ticket in tickets:

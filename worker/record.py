@@ -8,7 +8,7 @@ A request of a taskflow peer is a record without tickets, remembered only while 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from protocol.envelope import Header
 from protocol.messages import IfStarted, ReleaseReason, Request
@@ -21,13 +21,15 @@ from worker.work import End
 #: at the bound.
 State = Literal["queued", "running", "ended", "dropped"]
 
+#: What copies of a message have in common: its kind, its attempt, and what a CANCEL wants.
+CopyOf = tuple[str, int, str]
+
 
 class Record:
     """One request. The shift's; its thread only."""
 
     __slots__ = (
         "attempt",
-        "cancels",
         "devices",
         "end",
         "header",
@@ -44,6 +46,7 @@ class Record:
         "state",
         "ticket",
         "tickets",
+        "unanswered",
         "uuid",
     )
 
@@ -75,8 +78,9 @@ class Record:
         self.key = 0
         #: Asked back from the pool, and the reason for which it is given back when it comes.
         self.recalled: ReleaseReason | None = None
-        #: What came meanwhile, and is answered when it is known whether it has begun.
-        self.cancels: list[tuple[Header, list[Ticket], IfStarted]] = []
+        #: What came meanwhile, and is answered when it is known whether it has begun; of copies the
+        #: last.
+        self.unanswered: dict[CopyOf, CancelOf | Asked] = {}
         #: When it was taken.
         self.since = now
         #: How it came to its end.
@@ -116,6 +120,22 @@ class Record:
     def is_late(self, now: float) -> bool:
         """Whether our clock has passed its start-by. In milliseconds, as the clock is told."""
         return self.header is not None and now * 1000 >= (self.header.start_by or 0)
+
+
+class CancelOf(NamedTuple):
+    """A CANCEL, kept until it is known whether what it is of has begun."""
+
+    header: Header
+    tickets: list[Ticket]
+    if_started: IfStarted
+
+
+class Asked(NamedTuple):
+    """A REQUEST of a later round, kept until it is known whether the earlier one's has begun."""
+
+    #: What it would be.
+    record: Record
+    tickets: list[Ticket]
 
 
 def _needs(header: Header | None) -> Requirements | None:

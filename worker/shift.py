@@ -59,7 +59,7 @@ from worker.effects import End as EndRun
 from worker.known import Executors, Known
 from worker.letters import Letters
 from worker.reception import Reception
-from worker.record import Record
+from worker.record import Asked, CancelOf, Record
 from worker.slots import Slots
 from worker.standstill import Standstill
 from worker.table import Verdict
@@ -342,6 +342,10 @@ class Shift:
             known.caps = header.caps
         if known is None or not tickets:
             return []
+        held = known.records.get(uuid)
+        if held is not None and held.is_handed_over and asked.base > held.attempt:
+            held.unanswered["REQUEST", asked.attempt, ""] = Asked(asked, tickets)
+            return self._recall(held, "full")
         return self._carry_out(table.requested(known, asked, tickets, now), known, uuid, now)
 
     def _told(
@@ -365,7 +369,8 @@ class Shift:
             return []
         record = known.records.get(uuid)
         if record is not None and record.is_handed_over:
-            record.cancels.append((header, tickets, message.if_started))
+            copy_of = "CANCEL", header.attempt or 1, message.if_started
+            record.unanswered[copy_of] = CancelOf(header, tickets, message.if_started)
             return self._recall(record, "full")
         verdict = table.cancelled(known, uuid, header, tickets, message.if_started)
         return self._carry_out(verdict, known, uuid, now)
@@ -428,21 +433,12 @@ class Shift:
     def _fill(self, now: float) -> list[Effect]:
         """Hand what is queued to the pool while there is room for it, in the order it came."""
         effects: list[Effect] = []
-        slots = self._slots
-        room = slots.room(now) if slots.queue else 0
-        while slots.queue and room > 0:
-            record = next(iter(slots.queue))
-            if record.needs is not None:
-                fitting = slots.next(now)
-                if fitting is None:
-                    break
-                record = fitting
+        begin_by = now + self._standstill.most
+        while (record := self._slots.next(now)) is not None:
             if record.is_late(now):
                 effects += self._give_back(record, "late", now)
-                continue
-            begin_by = now + self._standstill.most
-            effects.append(Run(slots.hand_over(record, begin_by)))
-            room -= 1
+            else:
+                effects.append(Run(self._slots.hand_over(record, begin_by)))
         return effects
 
     def _begun(self, key: int, now: float, *, has_ended: bool) -> list[Effect]:
@@ -453,7 +449,7 @@ class Shift:
         effects: list[Effect] = []
         if not record.is_nobodys and not (has_ended and self._end_will_do(record)):
             effects += self._voice.running(record, now)
-        return effects + self._answer_cancels(record, now)
+        return effects + self._answer_late(record, now)
 
     def _returned(self, key: int, now: float) -> list[Effect]:
         """It has not begun: it goes where it was to go, or waits again, at the front."""
@@ -468,16 +464,16 @@ class Shift:
             self.counts["receipted_unrun"] += 1
             assert known is not None
             known.let_go(record)
-            return []
-        has_cancels = bool(record.cancels)
-        effects = self._answer_cancels(record, now)
+            return self._answer_late(record, now)
+        was_asked = bool(record.unanswered)
+        effects = self._answer_late(record, now)
         if known is not None and known.records.get(record.uuid) is not record:
             return effects  # it was cancelled
         if record.is_late(now):
             reason = "late"
         elif self._slots.is_closed:
             reason = "drain"
-        elif has_cancels and not self._slots.is_paused:  # they were of an earlier attempt
+        elif was_asked and not self._slots.is_paused:  # by a newer round, or of an older attempt
             reason = None
         if reason is not None:
             return effects + self._give_back(record, reason, now)
@@ -485,14 +481,17 @@ class Shift:
         self._slots.queue.move_to_end(record, last=False)
         return effects
 
-    def _answer_cancels(self, record: Record, now: float) -> list[Effect]:
-        """What was asked while nobody knew whether it had begun."""
+    def _answer_late(self, record: Record, now: float) -> list[Effect]:
+        """What came while nobody knew whether it had begun is answered as if it came now."""
         effects: list[Effect] = []
         known = self._known_of(record)
-        cancels, record.cancels = record.cancels, []
-        for header, tickets, if_started in cancels:
+        kept, record.unanswered = record.unanswered, {}
+        for message in kept.values():
             assert known is not None
-            verdict = table.cancelled(known, record.uuid, header, tickets, if_started)
+            if isinstance(message, Asked):
+                verdict = table.requested(known, message.record, message.tickets, now)
+            else:
+                verdict = table.cancelled(known, record.uuid, *message)
             effects += self._carry_out(verdict, known, record.uuid, now)
         return effects
 
@@ -655,7 +654,7 @@ class Shift:
             self._slots.queue.pop(record, None)
             effects += self._recall(record, "full")
             record.is_detached = True
-            record.cancels.clear()
+            record.unanswered.clear()
             known.let_go(record)
         return effects
 

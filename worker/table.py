@@ -6,8 +6,8 @@ and *none*: neither. Each function does the book-keeping of its row and returns 
 done, as a :class:`Verdict` that the shift carries out. The rows that are no messages (a slot is
 free, a task ends, a store is full, we go down, an executor falls silent) are the shift's.
 
-What the pool has, and has not said to have begun, is queued; but a CANCEL of it is kept until that
-is known (the shift's), because its two columns are answered differently.
+What the pool has, and has not said to have begun, is queued; but a CANCEL of it, and the REQUEST
+of a later round, are kept until that is known (the shift's): its columns answer them differently.
 
 ``n`` is the highest attempt the record has heard of. A message that *lifts* a record names a newer
 attempt of the same round: what is held serves that one too.

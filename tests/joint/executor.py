@@ -146,6 +146,7 @@ class ExecutorProcess:
         now, ledger = self.now, self.ledger
         effects: list[Effect] = []
         cancelled: list[str] = []
+        is_due = now >= (ledger.next_deadline() if self.deadline is None else self.deadline)
         items, self.mailbox = self.mailbox, []
         for item in items:
             if isinstance(item, Order):
@@ -157,7 +158,7 @@ class ExecutorProcess:
                 cancelled.append(item.uuid)
         if deliveries:
             effects += self._heard(deliveries, now)
-        if now >= ledger.next_deadline():
+        if is_due:
             effects += self._looked_at(ledger.tick(now))
         self._perform(effects, cancelled)
         self.world.promises.counted(ledger.counts, "the ledger")

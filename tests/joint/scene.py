@@ -32,9 +32,11 @@ class Scene:
         has_journal: bool = True,
         can_stop: bool = True,
         beat: float = BEAT,
+        is_prompt: bool = True,
     ) -> None:
         machines = tuple(
-            Machine(f"w{n}", 1000.0 * n, 1.0, slots, beat, can_stop) for n in range(workers)
+            Machine(f"w{n}", 1000.0 * n, 1.0, slots, beat, can_stop, is_prompt)
+            for n in range(workers)
         )
         self.world = World(Setting(machines, has_journal, 1))
         self.world.deliver_everything()
@@ -135,7 +137,7 @@ class Scene:
             self.world.channel.letters.remove(letter)
         reader = self.world.reader(letter)
         assert reader is not None, f"nobody is there to read {letter}"
-        self.world.hand_over(letter, reader)
+        self.world.hand_over([letter], reader)
         return letter
 
     def is_lost(self, kind: str, to: str = "ex", *, attempt: int | None = None) -> Letter:

@@ -64,7 +64,7 @@ def deliver(world: World, a: int, b: int) -> bool:
                 world.tell("taken, not looked at yet: %s", letter)
                 reader.mailbox.append(letter.received)
             else:
-                world.hand_over(letter, reader)
+                world.hand_over([letter], reader)
             return True
     return False
 
@@ -85,7 +85,7 @@ def misdeliver(world: World, a: int, b: int) -> bool:
         return False
     letter, reader = letters[a % len(letters)], awake[b % len(awake)]
     world.tell("to the wrong one, %s:", reader.boot)
-    world.hand_over(letter, reader)
+    world.hand_over([letter], reader)
     return True
 
 

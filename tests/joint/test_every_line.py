@@ -93,7 +93,7 @@ def answers_arrive(world: World) -> None:
     for letter in [one for one in world.channel.letters if one.side == "executor"]:
         if (reader := world.reader(letter)) is not None:
             world.channel.letters.remove(letter)
-            world.hand_over(letter, reader)
+            world.hand_over([letter], reader)
 
 
 def let(seconds: float) -> Callable[[World], None]:

@@ -12,7 +12,7 @@ from protocol import tickets
 from protocol.envelope import CANCEL, DROPPED, HELD, NOTIFY, RECEIPT, RELEASE, REQUEST, RESPONSE
 from protocol.messages import Receipt
 from protocol.retry import Retry
-from protocol.timing import KEEP, LEASE, REQUEST_TIMEOUT, START_WINDOW, lease, pace
+from protocol.timing import BEAT, KEEP, LEASE, REQUEST_TIMEOUT, START_WINDOW, lease, pace
 from tests.joint.bounds import bounded
 from tests.joint.channel import Letter
 from tests.joint.scene import Scene
@@ -55,6 +55,66 @@ def test_a_cancel_ends_the_run_whatever_attempt_it_was_started_under() -> None:
     assert scene.comes_to_rest() < 60.0
     assert scene.starts("u0") == 1
     assert scene.seen("u0") in ("cancelled", "TaskCancelled")
+
+
+def test_a_later_round_is_not_served_by_what_the_pool_has_begun_of_the_earlier_one() -> None:
+    """Draft: what the pool was handed, and has not said to have begun, serves whatever is asked.
+
+    Attempt 1 is taken for lost, and attempt 2 of the same round goes to the other worker, who falls
+    silent as well before it arrives. Then the failure of attempt 1 is heard after all: a retry, the
+    second round. Its request, attempt 3, comes to the other worker too, just when its pool has
+    begun attempt 2, and has not told so. What that comes to would be told as the end of attempt 3.
+    So the request waits for the pool's word.
+    """
+    scene = Scene(workers=2, slots=2, is_prompt=False)
+    scene.submit("u0", retries=Retry(max=2, backoff=0.0))
+    first = scene.holder("u0", 1)
+    second = "w1" if first == "w0" else "w0"
+    scene.arrives(REQUEST, first)
+    scene.worker(first).goes_on()
+    scene.arrives(RESPONSE)  # RUNNING
+    scene.passes(LEASE + 0.1)  # no beat of anybody arrives
+    _are_lost(scene, first)
+    _hears_until(scene, second, 2)
+    scene.passes(LEASE + 0.1)
+    _are_lost(scene, second)
+    now = scene.executor.now
+    scene.executor.ledger.ignore(first, now, is_ignored=True)  # the next one does not go there
+    for kind in (NOTIFY, HELD):
+        while scene.under_way(kind):
+            scene.arrives(kind)  # it runs, then: attempt 1 is waited for again
+    _ends_on(scene, first, raises=True)
+    scene.arrives(RESPONSE)
+    scene.passes(BEAT)
+    _hears_until(scene, second, 3)
+    scene.arrives(REQUEST, second, attempt=2)
+    scene.worker(second).begins()
+    scene.arrives(REQUEST, second, attempt=3)
+    scene.worker(second).goes_on()
+    _ends_on(scene, second)  # of the first round: told to nobody
+    assert scene.comes_to_rest() < 60.0
+    assert scene.seen("u0") == "success u0#3"
+
+
+def _are_lost(scene: Scene, name: str) -> None:
+    """All that this worker has said and that is under way."""
+    boot = scene.worker(name).boot
+    letters = scene.world.channel.letters
+    for letter in [letter for letter in letters if letter.side == "executor"]:
+        header = letter.parcel.envelope.header
+        if header is not None and header.boot == boot:
+            letters.remove(letter)
+
+
+def _hears_until(scene: Scene, name: str, attempt: int) -> None:
+    """The executor hears whatever is for it, until this attempt is sent to this worker."""
+    while not scene.under_way(REQUEST, name, attempt=attempt):
+        scene.arrives(NOTIFY)
+
+
+def _ends_on(scene: Scene, name: str, *, raises: bool = False) -> None:
+    run = next(iter(scene.worker(name).runs.values()))  # the oldest
+    scene.worker(name).end(run, "done", raises=raises)
 
 
 def test_what_runs_after_all_is_waited_for_with_a_lease_again() -> None:

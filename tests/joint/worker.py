@@ -114,11 +114,12 @@ class WorkerProcess:
         """What its keeper does with what is in its mailbox."""
         now = self.clock
         effects: list[Effect] = []
+        is_due = now >= (self.shift.next_deadline() if self.deadline is None else self.deadline)
         if deliveries:
             effects += self.shift.heard(deliveries, now)
         if reports:
             effects += self.shift.reported(reports, now)
-        if now >= self.shift.next_deadline():
+        if is_due:
             effects += self.shift.tick(now)
         self._perform(effects)
 

@@ -7,7 +7,7 @@ whoever is not frozen or dead is woken when he has asked to be. What happens is 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -186,28 +186,39 @@ class World:
                 return worker
         return None
 
-    def hand_over(self, letter: Letter, reader: ExecutorProcess | WorkerProcess) -> None:
-        """It arrives."""
-        self.tell("arrives: %s", letter)
-        received = letter.received
+    def hand_over(self, letters: Sequence[Letter], reader: ExecutorProcess | WorkerProcess) -> None:
+        """They arrive, and are looked at in one turn; what comes for who is no more is lost."""
+        if self.story is not None:
+            for letter in letters:
+                self.tell("arrives: %s", letter)
+        received = [letter.received for letter in letters]
         if isinstance(reader, ExecutorProcess):
-            self.guarded_executor(lambda: reader.turn(received))
-        else:
-            self.guarded(reader, lambda: reader.turn([received]))
+            if reader is self.executor:
+                self.guarded_executor(lambda: reader.turn(*received))
+        elif reader in self.workers:
+            self.guarded(reader, lambda: reader.turn(received))
 
     def deliver_everything(self) -> None:
-        """All that is under way and all that comes of it, in its order."""
-        letters = self.channel.letters
-        at = turns = 0
-        while at < len(letters):
-            reader = self.reader(letters[at])
-            if reader is None:
-                at += 1
-                continue
-            self.hand_over(letters.pop(at), reader)
-            at = min(at, len(letters))
+        """All that is under way and all that comes of it: to each reader what is there for it."""
+        turns = 0
+        while True:
+            there: dict[int, list[Letter]] = {}
+            readers: dict[int, ExecutorProcess | WorkerProcess] = {}
+            kept: list[Letter] = []
+            for letter in self.channel.letters:
+                reader = self.reader(letter)
+                if reader is None:
+                    kept.append(letter)
+                else:
+                    readers[id(reader)] = reader
+                    there.setdefault(id(reader), []).append(letter)
+            if not there:
+                return
+            self.channel.letters[:] = kept
+            for key, letters in there.items():
+                self.hand_over(letters, readers[key])
             turns += 1
-            if turns > 5000:
+            if turns > 500:
                 raise Broken("quiet", "messages go round and round without any time passing")
 
     # time -----------------------------------------------------------------------------------------

@@ -141,6 +141,46 @@ def test_a_cancel_of_an_earlier_attempt_has_it_wait_again() -> None:
     assert shift.counts["stale_cancel"] == 1
 
 
+def later_round(ticket: str = "1:1-2") -> Any:
+    """The request of a second round, which no run of the first one serves."""
+    return EX.request("u1", ticket, attempt=2, base=2)
+
+
+def test_a_later_round_waits_for_the_pools_word_and_is_served_by_what_has_not_begun() -> None:
+    shift = make()
+    key = handed(shift)
+    assert done(shift.heard([later_round()], 2.0)) == ["TAKE BACK"]
+    assert done(shift.heard([later_round()], 2.5)) == [], "it was asked for"
+    assert digest(shift) == "queued 1:1-2"
+    (again,) = runs(shift.reported([Returned(key)], 3.0))
+    assert (again.work.key, again.work.attempt) == (2, 2)
+    assert told(shift.reported([Ended(2)], 4.0)) == ["SUCCESS u1"]
+
+
+def test_a_later_round_waits_for_the_pools_word_and_runs_anew_beside_what_has_begun() -> None:
+    """G4: the end of the earlier round is not told as that of the later one."""
+    shift = make()
+    key = handed(shift)
+    shift.heard([later_round()], 2.0)
+    effects = shift.reported([Started(key)], 3.0)
+    assert told(effects) == ["RUNNING u1"], "the first one's"
+    assert digest(shift) == "queued 1:2"
+    effects = shift.reported([Ended(key)], 4.0)
+    assert told(effects) == [], "the end of the first is nobody's"
+    (anew,) = runs(effects)
+    assert anew.work.attempt == 2
+    assert told(shift.reported([Ended(2)], 5.0)) == ["SUCCESS u1"]
+
+
+def test_a_later_round_of_what_was_receipted_meanwhile_runs_anew() -> None:
+    shift = make()
+    key = handed(shift)
+    shift.heard([later_round()], 2.0)
+    shift.heard([EX.receipt(1)], 2.5)
+    (anew,) = runs(shift.reported([Returned(key)], 3.0))
+    assert anew.work.attempt == 2
+
+
 def test_what_waits_too_long_in_the_pool_goes_back_as_from_the_queue() -> None:
     shift = make()
     key = handed(shift)
