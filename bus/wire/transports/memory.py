@@ -27,8 +27,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from queue import Queue
 from typing import Any, TypeAlias
 
@@ -39,6 +38,7 @@ from kombu.utils.uuid import uuid
 
 from bus.wire.transports.memory_claims import CLAIMS
 from bus.wire.transports.virtual_message import properties_in
+from bus.wire.transports.window import Callback, Reader, Window
 from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "Transport"]
@@ -47,7 +47,6 @@ _LOOK_AGAIN = 0.25  # seconds; in case a stock peer deleted a queue and made it 
 _PLACE = "taskline.place"  # key in a raw message: its place among those taken from its queue
 
 Raw: TypeAlias = "dict[str, Any]"
-Callback: TypeAlias = "Callable[[virtual.Message], object]"
 
 _places = itertools.count(1)
 
@@ -118,32 +117,8 @@ class _RingingQueue(Queue[Raw]):
         return size
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """A consumer of a channel."""
-
-    tag: str
-    queue: str
-    no_ack: bool
-    callback: Callback
-
-
-class QoS(virtual.QoS):
+class QoS(Window[tuple[str, Raw]]):
     """What a channel's consumers hold: delivery tag -> (queue, raw). Acks from any thread."""
-
-    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
-        # Not stock's: it registers a finalizer that would keep the channel for ever.
-        self.channel = channel
-        self.prefetch_count = prefetch_count or 0
-        self._held: dict[int, tuple[str, Raw]] = {}
-
-    def can_consume(self) -> bool:
-        """Whether the prefetch window has room."""
-        return not self.prefetch_count or len(self._held) < self.prefetch_count
-
-    def can_consume_max_estimate(self) -> int | None:
-        """How many messages the window has room for; None without a prefetch count."""
-        return max(0, self.prefetch_count - len(self._held)) if self.prefetch_count else None
 
     def hold(self, tag: int, queue: str, raw: Raw) -> None:
         """Delivered, and not settled."""
@@ -152,11 +127,7 @@ class QoS(virtual.QoS):
     def ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Done with it, or with all delivered up to it."""
         self.channel.ensure_open("acknowledging")
-        tags = [delivery_tag]
-        if multiple:
-            held = list(self._held)
-            tags = held[: held.index(delivery_tag) + 1] if delivery_tag in held else []
-        for tag in tags:
+        for tag in self.meant(delivery_tag, multiple):
             self._held.pop(tag, None)
         self.channel.connection.bell.set()  # the window may be open again
 
@@ -173,10 +144,6 @@ class QoS(virtual.QoS):
         held = [self._held.pop(tag) for tag in list(self._held)]
         self.channel.give_back(held)
 
-    def restore_unacked_once(self, stderr: object = None) -> None:
-        """Stock's name for it at the end."""
-        self.restore_unacked()
-
 
 class Channel(memory.Channel):
     """A channel on the queues all memory channels of the process share."""
@@ -190,8 +157,8 @@ class Channel(memory.Channel):
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
-        self._readers: dict[str, _Reader] = {}
-        self._turns: deque[_Reader] = deque()
+        self._readers: dict[str, Reader] = {}
+        self._turns: deque[Reader] = deque()
 
     def ensure_open(self, doing: str) -> None:
         """Raises kombu's ConnectionError if the channel is closed."""
@@ -340,7 +307,7 @@ class Channel(memory.Channel):
         tag = consumer_tag or f"memory.{uuid()}"
         if tag in self._readers:
             raise ChannelError(f"consumer tag {tag!r} is in use on this channel")
-        reader = _Reader(tag, queue, bool(no_ack), callback)
+        reader = Reader(tag, queue, bool(no_ack), callback)
         self._readers[tag] = reader
         self._turns.append(reader)
         self.connection.bell.set()  # to look at once, and to listen
@@ -378,7 +345,7 @@ class Channel(memory.Channel):
                 return True
         return False
 
-    def _deliver(self, reader: _Reader, raw: Raw) -> None:
+    def _deliver(self, reader: Reader, raw: Raw) -> None:
         message = self._message(raw, reader.tag)
         if not reader.no_ack:
             self.qos.hold(raw[_PLACE], reader.queue, raw)

@@ -7,9 +7,8 @@ says of itself is not believed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import kombu
 from kombu.exceptions import ChannelError
@@ -19,39 +18,14 @@ from kombu.utils.uuid import uuid
 from bus.wire.transports.filesystem.faults import Gone
 from bus.wire.transports.filesystem.post import Post, Taken
 from bus.wire.transports.filesystem.tables import Entry, Tables
+from bus.wire.transports.window import Callback, Reader, Window
 
 #: What comes out of kombu's reading of an envelope of another shape.
 _NONSENSE = (TypeError, ValueError, LookupError, AttributeError, RecursionError)
 
-Callback: TypeAlias = "Callable[[virtual.Message], object]"
 
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """A consumer of this channel."""
-
-    tag: str
-    queue: str
-    no_ack: bool
-    callback: Callback
-
-
-class QoS(virtual.QoS):
+class QoS(Window[str]):
     """What this channel's consumers hold: delivery tag → the name of its file."""
-
-    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
-        # Not stock's: it registers a finalizer, and the end of a process is seen by its lock.
-        self.channel = channel
-        self.prefetch_count = prefetch_count or 0
-        self._held: dict[int, str] = {}
-
-    def can_consume(self) -> bool:
-        """Whether the prefetch window has room."""
-        return not self.prefetch_count or len(self._held) < self.prefetch_count
-
-    def can_consume_max_estimate(self) -> int | None:
-        """How many messages the window has room for; None without a prefetch count."""
-        return max(0, self.prefetch_count - len(self._held)) if self.prefetch_count else None
 
     def hold(self, tag: int, name: str) -> None:
         """Delivered, and not settled."""
@@ -60,10 +34,7 @@ class QoS(virtual.QoS):
     def ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Done with it, or with all delivered up to it; what is not held is ignored."""
         post = self.channel.ensure_open("acknowledging")
-        tags = [delivery_tag]
-        if multiple:
-            tags = [tag for tag in self._held if tag <= delivery_tag]
-        for tag in tags:
+        for tag in self.meant(delivery_tag, multiple):
             name = self._held.pop(tag, None)
             if name is not None:
                 post.done(name)
@@ -83,10 +54,6 @@ class QoS(virtual.QoS):
         for tag in list(self._held):
             self.reject(tag, requeue=True)
 
-    def restore_unacked_once(self, stderr: object = None) -> None:
-        """Stock's name for it at the end."""
-        self.restore_unacked()
-
 
 class Channel(virtual.Channel):
     """A channel; its ``connection`` is our Transport, or None once it is closed."""
@@ -99,8 +66,8 @@ class Channel(virtual.Channel):
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:
         super().__init__(connection, **kwargs)
-        self._readers: dict[str, _Reader] = {}
-        self._turns: deque[_Reader] = deque()
+        self._readers: dict[str, Reader] = {}
+        self._turns: deque[Reader] = deque()
         self._last_tag = 0
 
     def ensure_open(self, doing: str) -> Post:
@@ -213,7 +180,7 @@ class Channel(virtual.Channel):
         tag = consumer_tag or f"filesystem.{uuid()}"
         if tag in self._readers:
             raise ChannelError(f"consumer tag {tag!r} is in use on this channel")
-        reader = _Reader(tag, queue, bool(no_ack), callback)
+        reader = Reader(tag, queue, bool(no_ack), callback)
         self._readers[tag] = reader
         self._turns.append(reader)
         return tag

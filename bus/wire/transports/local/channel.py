@@ -16,9 +16,9 @@ import json
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import kombu
 from amqp.protocol import queue_declare_ok_t
@@ -31,6 +31,7 @@ from bus.wire.transports.local import claims, topology
 from bus.wire.transports.local.faults import BrokerGone, NotFound, TagInUse
 from bus.wire.transports.local.store import Claimed, Outgoing, Store
 from bus.wire.transports.virtual_message import properties_in
+from bus.wire.transports.window import Callback, Window
 from protocol.claim import Found, Wanted
 
 __all__ = ["Channel", "PublishBatch", "QoS"]
@@ -47,12 +48,10 @@ UNSET_WINDOW = 64
 #: Made once: ``json.dumps`` makes an encoder a call unless all its options are left alone.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-Callback: TypeAlias = "Callable[[virtual.Message], object]"
-
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A consumer of this channel."""
+    """A consumer of this channel; ``queue``: its number in the store."""
 
     tag: str
     name: str
@@ -61,17 +60,11 @@ class _Reader:
     callback: Callback
 
 
-class QoS(virtual.QoS):
+class QoS(Window[virtual.Message]):
     """What this channel's consumers hold. Acknowledging is for any thread.
 
-    Without stock's finalizer, which at the exit of a forked child would return what the *parent*
-    holds; the end of a process is seen by its lock byte.
+    The end of a process that holds something is seen by its lock byte.
     """
-
-    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
-        self.channel = channel
-        self.prefetch_count = prefetch_count or 0
-        self._held: dict[int, virtual.Message] = {}
 
     def window(self) -> int:
         """How many more messages may be claimed now."""
@@ -95,17 +88,10 @@ class QoS(virtual.QoS):
         """A held message."""
         return self._held[delivery_tag]
 
-    def held(self) -> list[int]:
-        """The delivery tags held, in the order of delivery."""
-        return list(self._held)
-
     def ack(self, delivery_tag: int, multiple: bool = False) -> None:
         """Done with it, or with all up to it; what is not held (any more) is ignored."""
         self.channel.ensure_open("acknowledging")
-        tags = [delivery_tag]
-        if multiple:
-            held = self.held()
-            tags = held[: held.index(delivery_tag) + 1] if delivery_tag in held else []
+        tags = self.meant(delivery_tag, multiple)
         done = [tag for tag in tags if self._held.pop(tag, None) is not None]
         self.channel.settle_later(done)
 
@@ -125,10 +111,6 @@ class QoS(virtual.QoS):
         store.settle(delivered=tags)
         for tag in tags:
             self._held.pop(tag, None)
-
-    def restore_unacked_once(self, stderr: object = None) -> None:
-        """kombu's name for giving back at the end."""
-        self.restore_unacked()
 
 
 class PublishBatch:

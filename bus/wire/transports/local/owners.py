@@ -5,8 +5,9 @@ is held by the connection with owner id N for as long as its process lives. The 
 with the process, also after ``kill -9``, and unlike ``flock`` a forked child does not keep them.
 
 The price of that kind of lock: closing *any* descriptor of the file drops all locks of the process.
-So there is one descriptor per file and process, kept in the registry and never closed; and a
-process cannot see its own locks, so the ids that are its own are remembered and never probed.
+So there is one descriptor per file and process, kept in the registry for as long as anybody uses
+it; and a process cannot see its own locks, so the ids that are its own are remembered and never
+probed.
 
 The turn is ours and not SQLite's busy handler, because that one sleeps and retries: measured with
 four writers, 22-32 ms at the worst against 67-534 ms.
@@ -83,6 +84,8 @@ class Owners:
         self.turn = Turn(descriptor)
         #: Owner ids of this process; changed inside the turn, read without it.
         self.own: set[int] = set()
+        #: How many were given this by ``owners_of`` and have not let go of it. The registry's.
+        self.users = 0
 
     def live(self, owner: int) -> None:
         """Take the byte of a new owner of this process; before its row can be seen by anybody."""
@@ -95,6 +98,14 @@ class Owners:
         if owner in self.own:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, owner)
             self.own.discard(owner)
+
+    def let_go(self) -> None:
+        """Who was given this uses it no more. The last one closes it: no lock is held by then."""
+        with _registry.lock:
+            self.users -= 1
+            if not self.users and not self.own:
+                _registry.files = {k: o for k, o in _registry.files.items() if o is not self}
+                os.close(self._descriptor)
 
     @contextmanager
     def dead(self, owners: Iterable[int]) -> Iterator[list[int]]:
@@ -139,7 +150,10 @@ os.register_at_fork(after_in_child=_registry.after_fork_in_child)
 
 
 def owners_of(folder: str) -> Owners:
-    """The lock file of a broker's folder, made if it is missing; one object per process."""
+    """The lock file of a broker's folder, made if it is missing; one object per process.
+
+    Whoever has it lets go of it at the end.
+    """
     path = os.path.join(folder, "owners")
     with _registry.lock:
         key = _key(path)
@@ -151,12 +165,14 @@ def owners_of(folder: str) -> Owners:
                 "a fork; start processes with 'spawn' or 'forkserver', or fork before connecting"
             )
         if key is None or key not in _registry.files:
-            # Stays open for good, even if another process made the file in between.
+            # If it is in use here, and was not there a moment ago, this one stays open for good.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             status = os.fstat(descriptor)
             key = (status.st_dev, status.st_ino)
             _registry.files.setdefault(key, Owners(path, descriptor))
-        return _registry.files[key]
+        owners = _registry.files[key]
+        owners.users += 1
+        return owners
 
 
 def _key(path: str) -> tuple[int, int] | None:

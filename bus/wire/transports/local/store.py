@@ -98,14 +98,19 @@ class Store:
         with translated("opening", path):
             self.path = place.prepare(path)
             self._owners: Owners = owners_of(self.path)
-            self._reserve = Reserve(self.path)
-            os.makedirs(os.path.join(self.path, "wake"), 0o700, exist_ok=True)
-            self._ringer = Ringer(os.path.join(self.path, "wake"))
-            self._db = self._connect(sync)
         try:
-            self._write("registering", self._register, relief=True, undo=self._unregister)
+            with translated("opening", path):
+                self._reserve = Reserve(self.path)
+                os.makedirs(os.path.join(self.path, "wake"), 0o700, exist_ok=True)
+                self._ringer = Ringer(os.path.join(self.path, "wake"))
+                self._db = self._connect(sync)
+            try:
+                self._write("registering", self._register, relief=True, undo=self._unregister)
+            except BaseException:
+                self._db.close()
+                raise
         except BaseException:
-            self._db.close()
+            self._owners.let_go()
             raise
         self._next_sweep = 0.0
         self._claimed_since_sweep = True
@@ -490,6 +495,7 @@ class Store:
                 with translated("closing", self.path), self._owners.turn:
                     self._db.close()
                     self._owners.leave(self.owner)
+                self._owners.let_go()
 
     def _sign_off(self, db: sqlite3.Connection) -> set[int]:
         return self._bury(db, [self.owner])

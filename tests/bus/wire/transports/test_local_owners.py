@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from pathlib import Path
 import kombu
 import pytest
 
+from bus.wire.transports.local import layout
 from bus.wire.transports.local.owners import owners_of
+from bus.wire.transports.local.store import Store
 from tests.bus.wire.servers import DEADLINE
 from tests.bus.wire.transports.peers import Inbox, Process, local
 
@@ -39,6 +42,47 @@ def _in_a_forked_child(work: Callable[[], object]) -> str:
 def test_there_is_one_lock_file_object_per_folder(tmp_path: Path) -> None:
     """Closing a second descriptor would drop every lock of this process."""
     assert owners_of(str(tmp_path)) is owners_of(str(tmp_path))
+
+
+def test_the_lock_file_is_closed_by_the_last_who_lets_go_of_it(tmp_path: Path) -> None:
+    """A process may have known a thousand folders."""
+    before = _descriptors()
+    first, second = owners_of(str(tmp_path)), owners_of(str(tmp_path))
+    first.live(1)
+    first.let_go()
+    assert _in_a_forked_child(lambda: _is_held(tmp_path)) == "True"
+    second.leave(1)
+    second.let_go()
+    assert _descriptors() == before
+    assert owners_of(str(tmp_path)) is not first
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether another process has owner 1; asked in one that has not."""
+    descriptor = os.open(folder / "owners", os.O_RDWR)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1)
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_connection_leaves_no_descriptor_behind(
+    path: str, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _descriptors()
+    if fails:
+        monkeypatch.setattr(layout, "connect", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Store(path, "normal")
+    else:
+        Store(path, "normal").close()
+    assert _descriptors() == before
 
 
 def test_a_folder_made_anew_is_another_broker(tmp_path: Path) -> None:
