@@ -115,11 +115,11 @@ class Resources:
         counts = dict(self.accelerators)
         for kind, count in other.accelerators:
             counts[kind] = max(0, counts.get(kind, 0) + sign * count)
-        return Resources(
-            max(0.0, self.cores + sign * other.cores),
+        return _made(
+            round(max(0.0, self.cores + sign * other.cores), _DIGITS),
             max(0, self.memory + sign * other.memory),
             max(0, self.disk + sign * other.disk),
-            tuple(counts.items()),
+            tuple(sorted((kind, count) for kind, count in counts.items() if count)),
         )
 
     def to_json(self) -> dict[str, Json]:
@@ -183,7 +183,7 @@ class Requirements:
     @property
     def amount(self) -> Resources:
         """All of it that is taken while it runs."""
-        return Resources(self.cores, self.memory, self.disk, self.accelerators)
+        return _made(self.cores, self.memory, self.disk, self.accelerators)
 
     def to_json(self) -> dict[str, Json]:
         """As it travels: without the wall time, which is a time limit there."""
@@ -353,6 +353,17 @@ def _fill(
         object.__setattr__(amount, name, size)
     found = parse_accelerators(where, accelerators) if accelerators != () else ()
     object.__setattr__(amount, "accelerators", found)
+
+
+def _made(
+    cores: float, memory: int, disk: int, accelerators: tuple[tuple[str, int], ...]
+) -> Resources:
+    """Of numbers that were looked at before: sums are made for each worker that is asked."""
+    made = object.__new__(Resources)
+    fields = (("cores", cores), ("memory", memory), ("disk", disk), ("accelerators", accelerators))
+    for name, value in fields:
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _to_json(amount: Resources | Requirements) -> dict[str, Json]:

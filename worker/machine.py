@@ -43,7 +43,7 @@ def survey(
     Raises ``ConfigurationError`` for what is no amount, or no name.
     """
     have = Resources(
-        max(0.001, _cores() / share) if cores is None else cores,
+        max(0.001, usable_cores() / share) if cores is None else cores,
         _memory() // share if memory is None else memory,
         psutil.disk_usage(tempfile.gettempdir()).free // share if disk is None else disk,
         accelerators,
@@ -73,7 +73,8 @@ def _hostname() -> str:
     return socket.gethostname()
 
 
-def _cores() -> float:
+def usable_cores() -> float:
+    """How many cores there are for this process, by its affinity and its container."""
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS

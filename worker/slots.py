@@ -127,8 +127,7 @@ class Slots:
 
         What says what it needs is not handed over ahead: it takes that from then on.
         """
-        room = self.room(now)
-        if room <= 0:
+        if not self.queue or self.room(now) <= 0:
             return None
         has_a_slot = self._with_the_pool < self._count
         for record in self.queue:
