@@ -183,12 +183,12 @@ class Engine:
             )
         leaving.watch(self)
         try:
+            if self._private is not None:
+                self._private.start()  # who take longest to be there
             self.deliverer.start()
             self._keeper.start()
             self._listener.start()
             self._publisher.start()  # after it: without a broker there is nothing to send
-            if self._private is not None:
-                self._private.start()
         except BaseException:
             self._stop_all(time.monotonic() + STOP_TIMEOUT)
             raise

@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             dialect=options.dialect,
             transport_options=dict(options.transport_option or ()),
             drain_timeout=options.drain_timeout,
+            preload=options.preload or (),
             cores=options.cores,
             memory=options.memory,
             disk=options.disk,
@@ -175,6 +176,14 @@ def _parser() -> Parser:
         help="what tasks run in; default: %(default)s",
     )
     parser.mirror("--concurrency", type=int, metavar="N", help="tasks at once; default: the cores")
+    parser.mirror(
+        "--preload",
+        action="append",
+        metavar="MODULE",
+        help="with worker.command: processes that have imported it are kept, and commands that "
+        "begin with it (its console scripts, python -m MODULE) start as copies of one; may be "
+        "repeated",
+    )
     parser.mirror(
         "--name",
         help="keep it over a restart: executors then know at once that the one before is dead; "

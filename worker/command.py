@@ -1,11 +1,12 @@
 """The tasks that run a program, and read what it wrote: offered with ``python -m worker
 worker.command``.
 
-A command runs in a session and process group of its own, below the host that runs this task. All it
-has started ends with it, also what left that group, or lost its parents: while it runs the host is
-who adopts such orphans (Linux), and when it has ended, none is left before that is told. A time
-limit, too much memory, a cancel and the end of the worker end the host with everything below it
-(``worker.pool.warden``).
+A command runs in a session and process group of its own, below the host that runs this task; as a
+copy of a process that has imported what it begins with, where there is one (``worker.preload``).
+All it has started ends with it, also what left that group, or lost its parents: while it runs the
+host is who adopts such orphans (Linux), and when it has ended, none is left before that is told. A
+time limit, too much memory, a cancel and the end of the worker end the host with everything below
+it (``worker.pool.warden``).
 
 Its environment is the worker's, without what configures workers (``TASKLINE_…``, which may hold a
 password), which accelerators are its own, and what the command itself says. Standard input is
@@ -25,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from protocol.commands import MAX_READ, READ, RUN, STARTED, TAIL, CommandEnd
 from protocol.errors import ConfigurationError
@@ -33,6 +34,11 @@ from protocol.task import task
 from protocol.values import Json
 from worker.context import accelerators, task_event
 from worker.descendants import children_of, kill_with_group
+from worker.environment import inherited
+from worker.preload.kept import kept
+
+if TYPE_CHECKING:
+    from worker.preload.templates import Copy
 
 SWEEP_TIME: Final = 5.0  # seconds for what is left of a command to be gone
 _LOOK_PERIOD: Final = 0.005  # seconds between two passes over it
@@ -67,7 +73,7 @@ def run(
             status,
             round(time.monotonic() - began, 6),
             _tail(stdout),
-            _tail(stderr),
+            _tail(stderr) + (_no_space(stdout, stderr) if status else ""),
             _size(stdout),
             _size(stderr),
             tree.left_over,
@@ -92,6 +98,11 @@ def _run(
     err: IO[bytes],
     tree: _Tree,
 ) -> int:
+    copy = _copy(command, environment, folder, out, err)
+    if copy is not None:
+        task_event(STARTED, pid=copy.pid)
+        copy.begin()
+        return _status(tree.wait(copy.pid))
     words = ["/bin/sh", "-c", command] if isinstance(command, str) else command
     try:
         process = subprocess.Popen(
@@ -108,7 +119,36 @@ def _run(
         err.flush()
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUNNABLE
     task_event(STARTED, pid=process.pid)
-    code = tree.wait(process)
+    process.returncode = tree.wait(process.pid)
+    return _status(process.returncode)
+
+
+def _copy(
+    command: str | list[str],
+    environment: dict[str, str],
+    folder: str | None,
+    out: IO[bytes],
+    err: IO[bytes],
+) -> Copy | None:
+    """A process that has imported what this command needs; None: it is a process of its own."""
+    template = kept()
+    if template is None:
+        return None
+    from worker.preload.recognised import recognised  # noqa: PLC0415 - few hosts need it
+
+    try:
+        there = str(Path(folder or "").absolute())
+    except FileNotFoundError:  # the folder we are in has been removed
+        return None
+    program = recognised(command, environment, there, template.modules)
+    if program is None:
+        return None
+    template.look()
+    template.start()
+    return template.copy(program, there, out.fileno(), err.fileno())
+
+
+def _status(code: int) -> int:
     return code if code >= 0 else _SIGNALLED - code
 
 
@@ -119,7 +159,7 @@ class _Tree:
         #: How many of its processes outlived it.
         self.left_over = 0
         #: Children of tasks before this one, which are none of its business.
-        self._others = frozenset(children_of(os.getpid()))
+        self._others = frozenset(children_of(os.getpid())) - {_template_pid()}
 
     def __enter__(self) -> _Tree:
         return self
@@ -128,7 +168,7 @@ class _Tree:
         """Kill what is left, and those who become our children by that, until none is."""
         until = time.monotonic() + SWEEP_TIME
         seen: set[int] = set()
-        while left := [pid for pid in children_of(os.getpid()) if pid not in self._others]:
+        while left := self._left():
             for pid in left:
                 kill_with_group(pid)
                 with contextlib.suppress(ChildProcessError):
@@ -139,14 +179,30 @@ class _Tree:
             time.sleep(_LOOK_PERIOD)
         self.left_over = len(seen)
 
-    def wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Until it has ended; its orphans that end before it are collected meanwhile."""
+    def _left(self) -> list[int]:
+        spared = {*self._others, _template_pid()}
+        return [pid for pid in children_of(os.getpid()) if pid not in spared]
+
+    def wait(self, child: int) -> int:
+        """Until it has ended, and how: its exit code, or minus its signal's number.
+
+        Its orphans that end before it are collected meanwhile.
+        """
         while not self._others:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            if ended is None or ended.si_pid == process.pid:
+            if ended is None or ended.si_pid == child:
                 break
-            os.waitpid(ended.si_pid, 0)
-        return process.wait()
+            template = kept()
+            if template is not None and ended.si_pid == template.pid:
+                template.look()
+            else:
+                os.waitpid(ended.si_pid, 0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _template_pid() -> int | None:
+    template = kept()
+    return None if template is None else template.pid
 
 
 @contextlib.contextmanager
@@ -165,8 +221,7 @@ def _prctl(value: int) -> None:
 
 
 def _environment(said: Mapping[str, str]) -> dict[str, str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("TASKLINE_")}
-    return {**ours, **_devices(accelerators()), **said}
+    return {**inherited(), **_devices(accelerators()), **said}
 
 
 def _devices(numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
@@ -214,6 +269,15 @@ def _size(path: str | None) -> int:
         return 0 if path is None else Path(path).stat().st_size
     except OSError:  # the command has removed it
         return 0
+
+
+def _no_space(*paths: str | None) -> str:
+    """Of a command that failed: what it could not write itself, since there was no room for it."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path is not None and os.statvfs(path).f_bavail == 0:
+                return f"taskline: no space is left on the disk of {path}\n"
+    return ""
 
 
 def _tail(path: str | None) -> str:

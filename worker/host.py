@@ -16,9 +16,10 @@ child of a task gets the usual handlers back, and loses the pipe.
 
 To the host, the first word of each frame: ``load`` specs, once; ``run`` keys / for each the fields
 of a :class:`~worker.runner.Call` and its start-by; ``forget`` keys, of works that were taken back;
-``offer`` spec; ``quit``. From it: see :data:`FromHost`. Not decided
-here: which host runs what, and what becomes of one that dies (``worker.pool.crew``). Loads
-neither kombu nor the schemas: a host is there in a tenth of a second.
+``offer`` spec; ``preload`` modules, for commands (``worker.preload``), and ``warm``, to do so now;
+``quit``. From it: see :data:`FromHost`. Not decided here: which host runs what, and what becomes of
+one that dies (``worker.pool.crew``). Loads neither kombu nor the schemas: a host is there in a
+tenth of a second.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NoReturn, TextIO
 
 from protocol.errors import TasksUnloadable
@@ -50,7 +51,8 @@ from worker.soft_limit import SoftLimit
 #: ``unloadable`` text — it could not load, and exits;
 #: ``event`` key, type / details; ``ended`` key, how many microseconds it took / result / failure;
 #: ``late`` key — it was not begun;
-#: ``offers`` spec, refusal or None / OFFERS / [sentence, …].
+#: ``offers`` spec, refusal or None / OFFERS / [sentence, …];
+#: ``apart`` process id — a process of the host's own, which is no task's.
 #: OFFERS is a list of [name, version, doc, time limit or None, soft time limit or None].
 FromHost = list[Json]
 
@@ -234,6 +236,10 @@ def _serve(channel: Channel, soft_limit: SoftLimit, host: int) -> None:
                     return
             case ["offer", spec]:
                 _offer(channel, registry, spec)
+            case ["preload", *modules]:
+                _preload(channel, modules)
+            case ["warm"]:
+                _warm()
             case ["quit"]:
                 return
 
@@ -257,6 +263,21 @@ def _offer(channel: Channel, registry: Registry, spec: str) -> None:
         refusal = str(error)
         registry.explain(spec, refusal)
     channel.send(dumps(["offers", spec, refusal]), *_on_offer(registry))
+
+
+def _preload(channel: Channel, modules: Sequence[str]) -> None:
+    from worker.preload.kept import keep  # noqa: PLC0415 - few hosts do this
+    from worker.preload.templates import Template  # noqa: PLC0415
+
+    keep(Template(modules, lambda pid: channel.send(dumps(["apart", pid]))))
+
+
+def _warm() -> None:
+    from worker.preload.kept import kept  # noqa: PLC0415 - as above
+
+    template = kept()
+    if template is not None:
+        template.start()
 
 
 def _on_offer(registry: Registry) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from bus.wire import Dispatcher, Listener, Publisher, make_guard, parse_url
 from protocol import __version__
+from protocol.commands import MODULE
 from protocol.errors import ConfigurationError, TasklineError
 from protocol.parcel import Received, Refused
 from protocol.resources import Accelerators, NodeReport
@@ -56,6 +57,8 @@ class Worker:
     at once (the machine's cores). ``name``: how it is called in listings (host and pid); keep one
     over a restart, and executors know at once that the worker before it is dead. ``dialect``:
     ``"native"``, or ``"taskflow"`` to serve taskflow's engines.
+    ``preload``: modules that processes import for the commands they run (``worker.command``): a
+    command that begins with one of them then starts without importing it anew.
     ``cores``, ``memory``, ``disk``, ``accelerators``: what requests that say what they need may
     take of this machine at once, "4 GiB", ``{"gpu": 1}``; without them all cores, all memory, and
     what is free for temporary files. ``preemptible``: it can be taken away at any time. ``node``:
@@ -82,6 +85,7 @@ class Worker:
         dialect: Dialect = "native",
         transport_options: Mapping[str, Any] | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
+        preload: Sequence[str] = (),
         cores: float | None = None,
         memory: int | str | None = None,
         disk: int | str | None = None,
@@ -123,7 +127,8 @@ class Worker:
         #: What is offered; complete after ``start``.
         self.tasks: tuple[Offer, ...] = ()
         self._names = Names(dialect, exchange)
-        self._pool = make_pool(pool, tuple(tasks), slots)
+        self._preload = _preloads(preload, tasks, expects_tasks)
+        self._pool = make_pool(pool, tuple(tasks), slots, self._preload)
         machine = None
         if self._names.is_native and self._pool.can_stop:
             machine = survey(
@@ -291,6 +296,8 @@ class Worker:
             ),
             f"tasks    {tasks}",
         ]
+        if self._preload:
+            lines.append(f"preload  {', '.join(self._preload)}")
         if self._guard is not None:
             lines.append(f"signing  {self._guard}")
         elif self._signs_in_vain:
@@ -348,6 +355,25 @@ class Worker:
         self._pool.stop(_POOL_STOP[self._pool.kind])
         if self._name_lock is not None:
             self._name_lock.release()
+
+
+def _preloads(preload: Sequence[str], tasks: Sequence[str], expects_tasks: bool) -> tuple[str, ...]:
+    """The modules to preload. Raises ``ConfigurationError`` for what is none, or in vain."""
+    if isinstance(preload, str) or not all(map(_is_module, preload)):
+        raise ConfigurationError(
+            f"preload={preload!r}: a list of modules by their full names, such as ['toil.worker']"
+        )
+    runs_commands = expects_tasks or any(task.partition(":")[0] == MODULE for task in tasks)
+    if preload and not runs_commands:
+        raise ConfigurationError(
+            f"preload={list(preload)}: it is for commands, and no task here runs any; offer "
+            f"{MODULE} as well"
+        )
+    return tuple(dict.fromkeys(preload))
+
+
+def _is_module(name: object) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
 def _told(machine: NodeReport) -> str:

@@ -15,6 +15,7 @@ import pytest
 from bus.wire import Dispatcher, Listener, listener, parse_url
 from executor import Executor
 from protocol import __version__
+from protocol.commands import MODULE
 from protocol.envelope import STOPS, Header
 from protocol.errors import BrokerUnavailable, ConfigurationError, TasklineError, TasksUnloadable
 from protocol.parcel import Received, Refused
@@ -78,6 +79,10 @@ def executor(exchange: str) -> Iterator[Executor]:
         ([TASKS], {"beat": math.nan}, "beat=nan: seconds, 0.1 to 60"),
         ([TASKS], {"beat": 3600}, "beat=3600: seconds, 0.1 to 60"),
         ([TASKS], {"pool": "fibres"}, "pool 'fibres' is not known; choose one of processes"),
+        ([TASKS], {"preload": ["json"]}, "no task here runs any; offer worker.command as well"),
+        ([MODULE], {"preload": "json"}, "preload='json': a list of modules by their full names"),
+        ([MODULE], {"preload": ["no module"]}, "a list of modules by their full names"),
+        ([MODULE], {"preload": ["json"], "pool": "threads"}, "only a process can import for anoth"),
         ([TASKS], {"dialect": "latin"}, "dialect 'latin' is not spoken here"),
         ([TASKS], {"url": "http://x"}, "no broker is known for a URL"),
         ([TASKS], {"url": "redis://me:secret@x", "name": "!"}, "cannot be used as a name"),
@@ -102,6 +107,12 @@ def test_what_is_not_said_has_a_default() -> None:
     assert worker.name.endswith(f"-{os.getpid()}")
     assert "taskline, native dialect" in worker.banner()
     assert f"{worker.slots} processes" in worker.banner()
+
+
+def test_what_is_preloaded_is_in_the_banner_once() -> None:
+    worker = Worker([f"{MODULE}:run"], url="memory://", preload=["a.b", "c", "a.b"])
+    assert "preload  a.b, c" in worker.banner().splitlines()
+    assert "preload" not in Worker([MODULE], url="memory://").banner()
 
 
 def test_a_topic_named_twice_is_one_topic(settings: dict[str, Any]) -> None:

@@ -22,8 +22,15 @@ KINDS: Final[dict[str, type[ProcessesPool | ThreadsPool]]] = {
 }
 
 
-def make_pool(kind: str, specs: Sequence[str], slots: int) -> Pool:
-    """A pool of this kind, not started. Raises ``ConfigurationError`` for a kind there is not."""
+def make_pool(kind: str, specs: Sequence[str], slots: int, preload: Sequence[str] = ()) -> Pool:
+    """A pool of this kind, not started. Raises ``ConfigurationError`` for a kind there is not.
+
+    ``preload``: for commands, modules; with processes only.
+    """
     if kind not in KINDS:
         raise ConfigurationError(f"pool {kind!r} is not known; choose one of {', '.join(KINDS)}")
-    return KINDS[kind](specs, slots)
+    if preload and kind != "processes":
+        raise ConfigurationError(
+            f"preload={list(preload)} with pool={kind!r}: only a process can import for another"
+        )
+    return ProcessesPool(specs, slots, preload=preload) if preload else KINDS[kind](specs, slots)

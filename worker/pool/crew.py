@@ -1,6 +1,7 @@
 """The hosts of a processes pool, and what is known of them; all on the pool's one thread.
 
-Starts hosts, hands out works, reads what comes back and makes it reports, in lists. A host that
+Starts hosts, as many as the machine has cores and more once works wait for one, hands out works,
+reads what comes back and makes it reports, in lists. A host that
 ends its works quickly is handed several at once, as many as it may end in a few milliseconds, and
 has its results read as often; what is behind a work that takes longer is taken back, and goes to
 whoever is free. Limits are kept here too: a work has as long as it says from when it begins, then
@@ -25,12 +26,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, Literal
 
 from protocol.errors import TasksUnloadable
 from protocol.values import Json, dumps
 from worker.frames import read
 from worker.host import RING_PERIOD, HostCrashed
+from worker.machine import usable_cores
 from worker.pool import ends
 from worker.pool.catalogue import Catalogue
 from worker.pool.seat import Seat
@@ -89,7 +92,9 @@ class Crew:
         notes: deque[Note],
         wake: int,
         report: Reporter,
+        preload: Sequence[str] = (),
     ) -> None:
+        self._preload = tuple(preload)
         self._seats = [Seat(number) for number in range(slots)]
         self._catalogue = Catalogue(specs)
         self._notes = notes
@@ -105,22 +110,24 @@ class Crew:
     # -- life
 
     def start(self, start_by: float) -> tuple[Offer, ...]:
-        """Start all hosts at once and wait until each is ready."""
-        for seat in self._seats:
+        """Start the first hosts at once and wait until each is ready."""
+        first = self._seats[: max(1, math.ceil(usable_cores()))]
+        for seat in first:
             self._start_host(seat)
-        while any(seat.state != "ready" for seat in self._seats):
+        while any(seat.state != "ready" for seat in first):
             if self._stop_by is not None:
                 raise TasksUnloadable("the pool was stopped while it was starting")
             if self._unloadable is not None:
                 raise TasksUnloadable(self._unloadable)
             if time.monotonic() >= start_by:
-                slow = sum(seat.state != "ready" for seat in self._seats)
+                slow = sum(seat.state != "ready" for seat in first)
                 raise TasksUnloadable(
-                    f"{slow} of {len(self._seats)} hosts were still importing "
+                    f"{slow} of {len(first)} hosts were still importing "
                     f"{', '.join(self._catalogue.specs)} when the time for it was over"
                 )
             self._turn(start_by)
         self._is_up = True
+        self._warm_one()
         return self._catalogue.offers
 
     def serve(self) -> None:
@@ -203,6 +210,8 @@ class Crew:
                 self._start_host(seat)
             self._see_to_time(seat, now)
         self._hand_out(now)
+        self._start_more()
+        self._warm_one()
         for seat in self._seats:
             if seat.process is not None:
                 self._watch.see_to(seat)
@@ -243,7 +252,8 @@ class Crew:
             return
         # One that still imports might yet die of it, and the work with it.
         free = [(seat, room) for seat in self._seats if (room := _room(seat, now)) > 0]
-        free.sort(key=lambda one: len(one[0].works))
+        # Of equals who has preloaded what a command may need.
+        free.sort(key=lambda one: (len(one[0].works), not one[0].is_warm))
         hands: list[list[Work]] = [[] for _ in free]
         while waiting and free:  # dealt like cards, so that they begin in their order
             dealt = 0
@@ -380,7 +390,7 @@ class Crew:
 
     def _start_host(self, seat: Seat) -> None:
         try:
-            seat.start(self._catalogue.specs)
+            seat.start(self._catalogue.specs, self._preload)
         except OSError as error:
             self._start_failed(seat, f"no process could be started for it: {error}")
             return
@@ -414,6 +424,26 @@ class Crew:
         else:
             is_known = seat.told is seat.work and not seat.has_more
             seat.look_at = math.inf if is_known else seat.begun_at + AHEAD
+
+    def _start_more(self) -> None:
+        """One for each work that waits and for which none is on its way."""
+        if not self._waiting or not self._is_up or self._stop_by is not None:
+            return
+        coming = sum(seat.state == "starting" for seat in self._seats)
+        unused = (seat for seat in self._seats if seat.is_unused)
+        for seat in islice(unused, max(0, len(self._waiting) - coming)):
+            self._start_host(seat)
+
+    def _warm_one(self) -> None:
+        """Have one more preload than are at work: the next command then waits for none.
+
+        No more than that, for each takes the processor and memory; the first when the pool is up,
+        which that would hold up.
+        """
+        if self._preload and self._is_up:
+            idle = [seat for seat in self._seats if seat.is_free and not seat.works]
+            if idle and not any(seat.is_warm for seat in idle):
+                idle[0].warm()
 
     def _lose(self, seat: Seat) -> None:
         """It is dead or as good as dead: a host without its pipes cannot tell us anything."""
@@ -503,6 +533,8 @@ class Crew:
                 if spec in seat.unanswered:
                     seat.unanswered.remove(spec)
                 self._say(self._catalogue.answered(spec, refusal, offers, left_out))
+            case [["apart", int(pid)]]:
+                seat.apart, seat.is_warm = pid, True
             case [["unloadable", str(why)]]:
                 seat.refusal = why
             case _:

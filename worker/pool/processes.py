@@ -38,11 +38,18 @@ class ProcessesPool:
     can_stop = True
 
     def __init__(
-        self, specs: Sequence[str], slots: int, *, start_timeout: float = START_TIMEOUT
+        self,
+        specs: Sequence[str],
+        slots: int,
+        *,
+        preload: Sequence[str] = (),
+        start_timeout: float = START_TIMEOUT,
     ) -> None:
+        """``preload``: modules that each host imports for the commands it runs."""
         #: How many works run at once.
         self.slots = slots
         self._specs = tuple(specs)
+        self._preload = tuple(preload)
         self._start_timeout = start_timeout
         self._notes: deque[Note] = deque()
         self._wake_reader = self._wake_writer = -1
@@ -74,7 +81,14 @@ class ProcessesPool:
                 self._wake_reader, self._wake_writer = os.pipe()
                 os.set_blocking(self._wake_writer, False)
                 os.set_blocking(self._wake_reader, False)
-                crew = Crew(self.slots, self._specs, self._notes, self._wake_reader, report)
+                crew = Crew(
+                    self.slots,
+                    self._specs,
+                    self._notes,
+                    self._wake_reader,
+                    report,
+                    self._preload,
+                )
                 self._thread = threading.Thread(
                     target=self._own,
                     args=(crew, time.monotonic() + self._start_timeout),

@@ -122,6 +122,10 @@ class Seat:
         self.start_at: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._host_pid: int | None = None
+        #: A process of the host's own that has preloaded modules, and takes no memory of a work's.
+        self.apart: int | None = None
+        #: Whether its host has preloaded modules for commands, or was told to.
+        self.is_warm = False
         #: To the warden, whose end of it is the host's end.
         self._lifeline: socket.socket | None = None
         self._pipe: socket.socket | None = None
@@ -160,6 +164,11 @@ class Seat:
         return self.state == "ready" and self.killed_at == math.inf and not self.unanswered
 
     @property
+    def is_unused(self) -> bool:
+        """Whether there is no host, and none that failed to start is to be followed by another."""
+        return self.state == "empty" and self.start_at is None
+
+    @property
     def is_unwatched(self) -> bool:
         """Whether it runs something and nobody looks until it has something to say, or whether it
         is saying something long.
@@ -176,8 +185,11 @@ class Seat:
         """Whether something is still to be written, as soon as the pipe takes more."""
         return bool(self._outgoing)
 
-    def start(self, specs: Sequence[str]) -> None:
-        """Start a host that loads these specs. Raises OSError if the system gives no process."""
+    def start(self, specs: Sequence[str], preload: Sequence[str] = ()) -> None:
+        """Start a host that loads these specs, and preloads these modules for commands.
+
+        Raises OSError if the system gives no process.
+        """
         # Not Path.resolve(): a link on the path must stay one, whose target may change.
         path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
         with contextlib.ExitStack() as unless_started:
@@ -209,12 +221,19 @@ class Seat:
         self.start_at = None
         self.unanswered.clear()
         self.send(dumps(["load", *specs]))
+        if preload:
+            self.send(dumps(["preload", *preload]))
 
     def is_ready(self, host_pid: int) -> None:
         """The host has loaded, and told who it is."""
         self._host_pid = host_pid
         self.state = "ready"
         self.failed_starts = 0
+
+    def warm(self) -> None:
+        """Have the host import what it preloads now, and not for the first command."""
+        self.is_warm = True
+        self.send('["warm"]')
 
     # -- works
 
@@ -327,7 +346,7 @@ class Seat:
         assert self._process is not None
         limit = self.limited.memory_limit or 0
         is_apart = self.limited.task in NOT_IN_THEIR_HOST and self._host_pid is not None
-        but = (self._host_pid,) if is_apart else ()
+        but = {self.apart, self._host_pid if is_apart else None}
         taken = memory_of(self._process.pid, limit, but)
         was_over, self.memory_taken = self.memory_taken > limit, taken
         pause = GAUGE_PERIOD if taken <= limit or was_over else _SECOND_LOOK
@@ -430,7 +449,8 @@ class Seat:
         for end in (self._tokens_in, self._tokens_out, self._bell):
             os.close(end)
         self._tokens_in = self._tokens_out = self._bell = -1
-        self._process = self._host_pid = self._pipe = self._lifeline = None
+        self._process = self._host_pid = self.apart = self._pipe = self._lifeline = None
+        self.is_warm = False
         self.state = "empty"
         self.works.clear()
         self._tokens.clear()

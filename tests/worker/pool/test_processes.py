@@ -18,6 +18,7 @@ import pytest
 from protocol.errors import TasksUnloadable
 from tests.processes import is_alive
 from tests.samples.inbox import DEADLINE, Inbox, work
+from worker.descendants import children_of
 from worker.pool.crew import GIVE_UP_AFTER
 from worker.pool.processes import ProcessesPool
 from worker.work import Ended, Offers, Started
@@ -69,6 +70,38 @@ def wait_for_text(file: Path) -> str:
         assert time.monotonic() < until, f"{file} was never written"
         select.select([], [], [], 0.005)
     return file.read_text()
+
+
+# -- how many there are
+
+
+def test_hosts_beyond_the_cores_are_started_when_works_wait(
+    inbox: Inbox, one_core: None, tmp_path: Path
+) -> None:
+    go, ours = str(tmp_path / "go"), set(children_of(os.getpid()))
+    pool = ProcessesPool(["tests.samples.tasks"], 3)
+    pool.start(inbox)
+    try:
+        assert len(set(children_of(os.getpid())) - ours) == 1
+        pool.run(*(work(key, "tests.samples.tasks.wait_for_file", go) for key in (1, 2)))
+        inbox.wait(lambda reports: {Started(1), Started(2)} <= set(reports))
+        assert len(set(children_of(os.getpid())) - ours) == 2
+        pool.run(work(3, "tests.samples.tasks.wait_for_file", go))
+        inbox.wait(lambda reports: Started(3) in reports)
+        Path(go).touch()
+        assert [inbox.ended(key).result for key in (1, 2, 3)] == ["found"] * 3
+    finally:
+        pool.stop()
+    assert set(children_of(os.getpid())) == ours
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Have this thread, and what it starts, run on one core only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
 
 
 # -- a host dies
