@@ -91,7 +91,8 @@ class JobUpdate:
     wall_time: float | None = None
     #: What it is called where it ran: the uuid of its request.
     external_id: str | None = None
-    #: What there is to say of it: why it was not run, what limit it reached, where it was lost.
+    #: What there is to say of it: why it was not run, what limit it reached, where it was lost; of
+    #: one that failed the last line it wrote to its standard error, if that is kept.
     message: str = ""
 
 

@@ -1,18 +1,17 @@
 """``LocalBatchSystem``: jobs run on this machine, by a worker that it starts itself.
 
-It is :class:`RemoteBatchSystem` with a private worker on a broker of its own, a folder that goes
-with it: the same processes run and end jobs here and elsewhere. When it ends, however it does, the
-worker ends with everything its jobs have started.
+It is :class:`RemoteBatchSystem` with a private worker on a broker of its own, in a folder that goes
+with it (``folder``): the same processes run and end jobs here and elsewhere. When it ends, however
+it does, the worker ends with everything its jobs have started.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 
+from executor.batch.folder import OwnFolder
 from executor.batch.job import Job
 from executor.batch.remote import RemoteBatchSystem, demand
 from executor.private import Staff
@@ -26,8 +25,10 @@ class LocalBatchSystem(RemoteBatchSystem):
     """Runs jobs on this machine.
 
     ``maximum``: what they may take together, and none may need more than; None: all there is.
-    ``slots``: how many run at once, whatever they need; None: two for each core. Otherwise as
-    :class:`RemoteBatchSystem`. Returns when it can run jobs; raises ``WaitTimeout`` if it cannot.
+    ``slots``: how many run at once, whatever they need; None: two for each core. ``preload``:
+    modules that its worker imports once for all jobs whose command is a console script of one of
+    them, or ``python -m`` and its name. Otherwise as :class:`RemoteBatchSystem`. Returns when it
+    can run jobs; raises ``WaitTimeout`` if it cannot.
     """
 
     def __init__(
@@ -39,18 +40,22 @@ class LocalBatchSystem(RemoteBatchSystem):
         logs: str | os.PathLike[str] | bool | None = None,
         cleanup: Job | None = None,
         contexts: Sequence[str] = (),
+        preload: Sequence[str] = (),
     ) -> None:
-        self._folder = tempfile.mkdtemp(prefix="taskline-batch-")
+        self._folder = OwnFolder()
         cores = maximum.cores if maximum is not None else os.cpu_count() or 1
         staff = Staff(
             1,
             concurrency=slots or 2 * max(1, math.ceil(cores)),
             offers=(MODULE,),
-            words=() if maximum is None else _words(maximum),
+            words=(
+                *(() if maximum is None else _words(maximum)),
+                *(f"--preload={module}" for module in preload),
+            ),
         )
         try:
             super().__init__(
-                f"local://{self._folder}/broker",
+                f"local://{self._folder.path}/broker",
                 workflow=workflow,
                 logs=logs,
                 cleanup=cleanup,
@@ -59,7 +64,7 @@ class LocalBatchSystem(RemoteBatchSystem):
                 staff=staff,
             )
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             raise
         try:
             self.wait_for_workers(1, START_TIMEOUT)
@@ -77,7 +82,7 @@ class LocalBatchSystem(RemoteBatchSystem):
     def shutdown(self) -> None:
         """End all that runs, and the worker; see the interface."""
         super().shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def _words(maximum: Resources) -> tuple[str, ...]:

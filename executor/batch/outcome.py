@@ -22,6 +22,8 @@ from protocol.errors import (
 )
 from protocol.values import Json
 
+_LONGEST: Final = 500  # characters of a line that are told
+
 _REASONS: Final[tuple[tuple[tuple[type[BaseException], ...], ExitReason], ...]] = (
     ((concurrent.futures.CancelledError, TaskCancelled), ExitReason.KILLED),
     ((TimeLimitExceeded,), ExitReason.TIMELIMIT),
@@ -47,5 +49,11 @@ def update_of(
         status = EXIT_STATUS_UNAVAILABLE
         return JobUpdate(job_id, status, ExitReason.ERROR, wall_time, uuid, text)
     reason = ExitReason.FAILED if ended.exit_status else ExitReason.FINISHED
-    seconds = max(ended.seconds, 1e-6)
-    return JobUpdate(job_id, ended.exit_status, reason, seconds, uuid)
+    text = _last_line(ended.stderr_tail) if ended.exit_status else ""
+    return JobUpdate(job_id, ended.exit_status, reason, max(ended.seconds, 1e-6), uuid, text)
+
+
+def _last_line(written: str) -> str:
+    """Where programs say what ended them."""
+    lines = written.strip().splitlines()
+    return lines[-1].strip()[:_LONGEST] if lines else ""

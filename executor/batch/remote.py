@@ -507,11 +507,14 @@ class RemoteBatchSystem(BatchSystem):
                 self._updates.append(update_of(kept.job_id, kept.uuid, lost, None))
                 continue
             self._track(issued, future, {})
+        ended = []
         for future in self._executor.open_requests():
             if future.task == RUN and future.uuid not in known:
                 logger.info("request %s is a job that nobody knows: it is ended", future.uuid)
                 with contextlib.suppress(TasklineError):
                     future.cancel(force=True)
+                ended.append(future.uuid)
+        self._wait_until_settled(ended)  # it is issued again, and must not run twice at once
 
     def _wait_until_settled(self, uuids: Sequence[str]) -> None:
         """Until no worker runs any of these, or may still start one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from executor.batch import BatchSystem, LocalBatchSystem, RemoteBatchSystem
 from executor.batch.testing import MACHINE, BatchSystemSuite
 from tests.processes import DEADLINE, WorkerProcess
+from tests.samples.told import install
 
 WORDS = ("--cores", "2", "--memory", "512 MiB", "--disk", "100 MB", "--concurrency", "4")
 
@@ -19,6 +22,32 @@ class TestLocal(BatchSystemSuite):
 
     def make(self, folder: Path) -> BatchSystem:
         return LocalBatchSystem(maximum=MACHINE, logs=folder / "logs", slots=4)
+
+
+class TestPreloading(BatchSystemSuite):
+    """With a worker that has preloaded a module, whose copies the jobs in Python are."""
+
+    @pytest.fixture(autouse=True)
+    def installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is, on the paths of the worker and its jobs."""
+        scripts = install(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+
+    def make(self, folder: Path) -> BatchSystem:
+        return LocalBatchSystem(maximum=MACHINE, logs=folder / "logs", slots=4, preload=["told"])
+
+    def python(self, program: str) -> str:
+        return f"told {shlex.quote(program)}"
+
+    def test_its_jobs_are_copies(self) -> None:
+        """Only the template has imported the module; its own pid is another's."""
+        program = "import os, told; print(told.IMPORTED_IN != os.getpid())"
+        with self.running() as system:
+            job_id = self.issue(system, self.python(program))
+            assert self.ends(system, job_id)[job_id].exit_status == 0
+            assert system.output(job_id) == "True\n"
 
 
 @pytest.mark.slow

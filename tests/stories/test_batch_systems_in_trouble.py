@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from executor import Requirements
+from executor import Executor, Requirements
 from executor.batch import ExitReason, Job, LocalBatchSystem, RemoteBatchSystem
 from executor.batch.testing import is_alive
+from protocol.commands import RUN, Command
 from protocol.errors import InsufficientSystemResources
 from protocol.resources import Resources
+from tests.disks import on_a_small_disk
 from tests.processes import DEADLINE, WorkerProcess, wait_until
 from tests.stories.stage import Stage
 
@@ -140,6 +142,23 @@ def test_a_leader_that_is_killed_and_started_again_has_its_jobs_as_before(stage:
             assert jobs.issued() == set()
 
 
+def test_a_job_that_nobody_knows_runs_no_more_when_its_leader_is_there_again(stage: Stage) -> None:
+    """Its leader was killed before it had the id: whoever had it issued will do that again."""
+    journal = stage.folder / "leader.journal"
+    with commands(stage):
+        system(stage, name="leader", journal=journal).leave()
+        where = {"exchange": stage.exchange, "name": "leader", "journal": journal}
+        with Executor(stage.url, **where) as executor:
+            command = Command(f"echo $$ > {stage.folder}/pid; sleep {FOR_EVER}")
+            once = executor.options(delivery="at_most_once")
+            once.submit(RUN, **command.to_json())
+            pid = number(stage.folder / "pid")
+            executor.leave()
+        with system(stage, name="leader", journal=journal) as jobs:
+            assert not is_alive(pid)
+            assert jobs.issued() == set()
+
+
 def test_a_leader_may_leave_and_go_on_later(local_stage: Stage) -> None:
     """What runs meanwhile is left to run."""
     journal = local_stage.folder / "leader.journal"
@@ -172,6 +191,35 @@ def test_what_a_job_wrote_on_another_machine_is_read_there(local_stage: Stage) -
             file.unlink()
         assert jobs.output(done) == "short\n"
         assert jobs.output(job_id) == ""
+
+
+def test_a_job_that_fills_the_disk_fails_with_that_and_its_worker_goes_on(
+    local_stage: Stage,
+) -> None:
+    """Also where what it writes of that is on the same disk."""
+    small = local_stage.folder / "small"
+    small.mkdir()
+    where = ("--url", local_stage.url, "--exchange", local_stage.exchange)
+    with (
+        WorkerProcess(
+            *("worker.command", *where),
+            folder=local_stage.folder,
+            command=(*on_a_small_disk(small, "8m"), "-m", "worker"),
+        ) as worker,
+        system(local_stage, logs=small / "logs") as jobs,
+    ):
+        worker.up()
+        job_id = jobs.issue(Job("cat /dev/zero"))
+        update = jobs.updates([job_id], DEADLINE)[job_id]
+        assert (update.reason, update.exit_status) == (ExitReason.FAILED, 1)
+        assert update.message.startswith("taskline: no space is left on the disk of /")
+        again = jobs.issue(Job("true"))
+        assert jobs.updates([again], DEADLINE)[again].exit_status == 0
+        there = {"stdout": f"{local_stage.folder}/out", "stderr": f"{local_stage.folder}/err"}
+        elsewhere = jobs.issue(Job(f"cat /dev/zero > {small}/full", **there))
+        update = jobs.updates([elsewhere], DEADLINE)[elsewhere]
+        assert update.reason == ExitReason.FAILED
+        assert "No space left on device" in update.message
 
 
 def test_nobody_keeps_what_jobs_write_where_that_is_said(local_stage: Stage) -> None:

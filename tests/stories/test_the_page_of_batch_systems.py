@@ -21,7 +21,7 @@ BLOCKS
 
 def test_its_examples_are_one_program_that_runs(tmp_path: Path) -> None:
     blocks = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     program = PROGRAM.replace("BLOCKS", textwrap.indent("\n".join(blocks), " " * 4))
     (tmp_path / "program.py").write_text(program)
     with WorkerProcess(folder=tmp_path, command=("program.py",)) as process:

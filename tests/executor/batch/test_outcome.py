@@ -35,6 +35,22 @@ def test_a_command_that_ended_finished_or_failed(status: int, reason: ExitReason
     assert (update.exit_status, update.reason, update.wall_time) == (status, reason, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("status", "written", "message"),
+    [
+        (1, "Traceback\n  line 3\nOSError: no space\n\n", "OSError: no space"),
+        (1, "x" * 1000, "x" * 500),
+        (1, " \n", ""),
+        (0, "a warning\n", ""),
+    ],
+)
+def test_of_what_failed_the_last_line_it_wrote_is_told(
+    status: int, written: str, message: str
+) -> None:
+    end = CommandEnd(status, 2.5, stderr_tail=written)
+    assert update_of(3, "u1", end.to_json(), 9.0).message == message
+
+
 def test_a_wall_time_is_more_than_nothing() -> None:
     update = update_of(3, "u1", CommandEnd(0, 0.0).to_json(), None)
     assert update.wall_time is not None
