@@ -11,14 +11,18 @@ The leader's thread only, as Toil calls it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import sys
 import time
 from argparse import ArgumentParser, _ArgumentGroup
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import toil
 from toil.batchSystems.abstractBatchSystem import (
     AbstractScalableBatchSystem,
     BatchJobExitReason,
@@ -29,20 +33,38 @@ from toil.batchSystems.abstractBatchSystem import (
 from toil.batchSystems.local_support import BatchSystemLocalSupport
 from toil.batchSystems.options import OptionSetter
 from toil.bus import ExternalBatchIdMessage
-from toil.common import Config
+from toil.common import Config, Toil
 from toil.job import JobDescription, Requirer
 from toil.lib.conversions import strtobool
+from toil.lib.threading import cpu_count
 
-from executor.batch import Job, JobUpdate, LocalBatchSystem, RemoteBatchSystem
-from protocol.resources import MAX_BYTES, Requirements, Resources
+from executor.batch import ExitReason, Job, JobUpdate, LocalBatchSystem, RemoteBatchSystem
+from protocol import errors
+from protocol.resources import MAX_BYTES, MAX_CORES, Requirements, Resources
 from protocol.topology import DEFAULT_EXCHANGE, DEFAULT_TOPIC
 from toil_batch_system_taskline import cleanup
+from toil_batch_system_taskline.earlier import EarlierLife
 
 logger = logging.getLogger("taskline.toil")
 
 #: Seconds between looks at Toil's own queue while jobs are in it: it cannot be waited for together
-#: with ours.
+#: with ours. And for which is waited while no job is issued: a leader asks once more after the last
+#: has ended, and would wait two seconds for nothing.
 _LOOK = 0.05
+
+#: What every job imports: its worker, and what that imports while it runs; cwltool even if nothing
+#: of the job is written in CWL. And what ours runs at the end.
+_EVERY_JOB = (
+    "toil.worker",
+    "toil.jobStores.fileJobStore",
+    "toil.fileStores.cachingFileStore",
+    "toil.fileStores.nonCachingFileStore",
+    "coloredlogs",
+    "cwltool.main",
+    cleanup.__name__,
+)
+#: What jobs of a workflow in one of these languages import, and its leader has.
+_LANGUAGES = ("toil.cwl.cwltoil", "toil.wdl.wdltoil")
 
 _MEMBERS = set(BatchJobExitReason.__members__)
 
@@ -62,6 +84,8 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
 
     def __init__(self, config: Config, maxCores: float, maxMemory: float, maxDisk: int) -> None:
         super().__init__(config, maxCores, maxMemory, maxDisk)
+        # Toil silences all packages that are none of its own; what we warn of is for its user.
+        logging.getLogger("taskline").setLevel(logging.NOTSET)
         url = getattr(config, "taskline_url", None)
         #: Of this life of the leader, in the names of files.
         self._token = secrets.token_hex(4)
@@ -72,20 +96,19 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
         python = sys.executable if url is None else "python3"
         last = Job([python, *cleanup.words(self.workerCleanupInfo)], name="cleanup")
         self._jobs: RemoteBatchSystem
+        self._earlier: EarlierLife | None = None
         if url is None:
             self._jobs = LocalBatchSystem(
-                maximum=Resources(
-                    cores=min(maxCores, os.cpu_count() or 1),
-                    memory=min(int(maxMemory), MAX_BYTES),
-                    disk=min(int(maxDisk), MAX_BYTES),
-                ),
+                maximum=_of_this_machine(config, maxCores, maxMemory, maxDisk),
                 slots=_slots(config),
                 logs=False,
                 cleanup=last,
+                preload=_preloaded(),
             )
         else:
             topic = getattr(config, "taskline_topic", None)
             exchange = getattr(config, "taskline_exchange", None)
+            self._earlier = EarlierLife(config)
             self._jobs = RemoteBatchSystem(
                 url,
                 logs=False,
@@ -93,7 +116,10 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
                 signing_keys=getattr(config, "taskline_signing_keys", None),
                 topics=[topic or DEFAULT_TOPIC],
                 exchange=exchange or DEFAULT_EXCHANGE,
+                name="toil",
+                journal=self._earlier.journal,
             )
+            self._earlier.end(self._jobs)
 
     # issuing ----------------------------------------------------------------------------------
 
@@ -125,12 +151,20 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
             self._outbox.publish(ExternalBatchIdMessage(job_id, external, name))
         return job_id
 
+    def check_resource_request(self, requirer: Requirer) -> None:
+        """Toil's: also of what a machine has here that is less than ``--max…``."""
+        super().check_resource_request(requirer)
+        try:
+            self._jobs.check(Requirements(**_amounts(requirer)))
+        except errors.InsufficientSystemResources as short:
+            error = InsufficientSystemResources(requirer, short.resource, short.available)
+            error.batch_system = type(self).__name__
+            raise error from short
+
     def _needs(self, wanted: Requirer) -> Requirements:
         walltime = getattr(wanted, "walltime", 0) or None
         return Requirements(
-            cores=wanted.cores,
-            memory=wanted.memory,
-            disk=wanted.disk,
+            **_amounts(wanted),
             accelerators=[(each["kind"], each["count"]) for each in wanted.accelerators],
             preemptible=bool(wanted.preemptible),
             wall_time=walltime,
@@ -161,7 +195,7 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
 
     def killBatchJobs(self, jobIDs: list[int]) -> None:
         """Toil's."""
-        mine = [self._ours[job_id] for job_id in jobIDs if job_id in self._ours]
+        mine = [self._ours[job_id] for job_id in dict.fromkeys(jobIDs) if job_id in self._ours]
         self.killLocalJobs([job_id for job_id in jobIDs if job_id not in self._ours])
         self._jobs.kill(mine)
         for ours in mine:
@@ -183,7 +217,8 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
 
     def getUpdatedBatchJob(self, maxWait: int) -> UpdatedBatchJobInfo | None:
         """Toil's."""
-        until = time.monotonic() + maxWait
+        nothing_runs = not (self._jobs.issued() or self._has_local)
+        until = time.monotonic() + (min(maxWait, _LOOK) if nothing_runs else maxWait)
         while True:
             local = self.getUpdatedLocalJob(0)
             if local is not None:
@@ -201,6 +236,8 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
 
     def _told(self, update: JobUpdate) -> UpdatedBatchJobInfo:
         job_id = self._forget(update.job_id)
+        if update.reason == ExitReason.FINISHED:
+            self._remove_files(job_id)
         if update.message:
             logger.warning("job %s: %s", job_id, update.message)
         name = update.reason.name if update.reason is not None else ""
@@ -214,6 +251,14 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
         known = UpdatedBatchJobInfo.__annotations__
         return UpdatedBatchJobInfo(**{name: fields[name] for name in fields if name in known})
 
+    def _remove_files(self, job_id: int) -> None:
+        """Of a job that went well: Toil has its log, and nobody asks for these."""
+        for stream in ("out", "err"):
+            path = Path(self.format_std_out_err_path(job_id, self._token, stream))
+            with contextlib.suppress(OSError):
+                if path.is_file():  # and no device, as with --noStdOutErr
+                    path.unlink()
+
     def _forget(self, ours: int) -> int:
         job_id = self._toils.pop(ours)
         self._ours.pop(job_id, None)
@@ -226,6 +271,8 @@ class TasklineBatchSystem(BatchSystemLocalSupport, AbstractScalableBatchSystem):
     def shutdown(self) -> None:
         """Toil's."""
         self._jobs.shutdown()
+        if self._earlier is not None:
+            self._earlier.forget()
         self.shutdownLocal()
 
     # machines ---------------------------------------------------------------------------------
@@ -309,8 +356,33 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _preloaded() -> list[str]:
+    """What Toil's jobs import, as far as it is here; of its languages those this leader uses."""
+    found = [name for name in _EVERY_JOB if find_spec(name.partition(".")[0]) is not None]
+    return found + [name for name in _LANGUAGES if name in sys.modules]
+
+
 def _slots(config: Config) -> int | None:
     """How many jobs run at once on this machine: Toil asks for tenths of cores."""
     most = getattr(config, "max_jobs", None)
     usual = 4 * (os.cpu_count() or 1)
     return usual if not most else max(1, min(int(most), usual))
+
+
+def _amounts(wanted: Requirer) -> dict[str, Any]:
+    """What it takes of what every machine has; what is more than can be said is as much as can."""
+    return {
+        "cores": min(wanted.cores, MAX_CORES),
+        "memory": min(wanted.memory, MAX_BYTES),
+        "disk": min(wanted.disk, MAX_BYTES),
+    }
+
+
+def _of_this_machine(config: Config, cores: float, memory: float, disk: float) -> Resources:
+    """What there is, and no more than the user allows; all as Toil's own single_machine has it."""
+    folder = Toil.getLocalWorkflowDir(config.workflowID, config.workDir)
+    return Resources(
+        cores=min(cores, cpu_count()),
+        memory=int(min(memory, toil.physicalMemory(), MAX_BYTES)),
+        disk=int(min(disk, toil.physicalDisk(folder), MAX_BYTES)),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop_toil.programs import FLOW, run
+from tests.interop_toil.programs import FLOW, environment, run
 from tests.processes import WorkerProcess
 
 pytest.importorskip("toil.batchSystems", reason="the peer of these tests is not installed: toil")
@@ -89,12 +88,6 @@ def worker(tmp_path: Path, exchange: str) -> Iterator[str]:
     with WorkerProcess("worker.command", *where, folder=tmp_path, environment=environment()) as one:
         one.up()
         yield url
-
-
-def environment() -> dict[str, str]:
-    """Where Toil's own programs are found."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {"PATH": path, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
@@ -190,6 +183,16 @@ def test_the_reasons_of_ends_are_toils(system: Any) -> None:
     assert system.getUpdatedBatchJob(0) is None
 
 
+def test_a_kill_passes_over_ids_that_nobody_knows_and_those_said_twice(system: Any) -> None:
+    job, ended = (system.issueBatchJob(text, described()) for text in ("sleep 600", "true"))
+    update = system.getUpdatedBatchJob(maxWait=60)
+    assert update.jobID == ended
+    system.killBatchJobs([12345, job, ended, job])
+    assert system.getIssuedBatchJobIDs() == []
+    assert system.getRunningBatchJobIDs() == {}
+    assert system.getUpdatedBatchJob(0) is None
+
+
 def test_jobs_of_the_leader_itself_run_in_its_own_queue(system: Any) -> None:
     local = described()
     local.local = True
@@ -224,3 +227,41 @@ def test_accelerators_that_no_worker_has_are_refused(system: Any, wanted: Any) -
 
     with pytest.raises(InsufficientSystemResources, match="accelerators"):
         system.issueBatchJob("true", described(accelerators=[wanted]))
+
+
+HOSTS = """
+import os
+import sys
+
+from toil.common import Toil
+from toil.job import Job
+
+SMALL = {"memory": "50M", "disk": "10M", "cores": 0.5}
+
+
+def leaf(job, number):
+    import toil.worker
+
+    with open("/proc/self/cmdline") as mine, open(f"/proc/{os.getppid()}/cmdline") as parents:
+        return [number, "template.py" in mine.read(), "worker.host" in parents.read()]
+
+
+def root(job):
+    return [job.addChildJobFn(leaf, number, **SMALL).rv() for number in range(6)]
+
+
+if __name__ == "__main__":
+    options = Job.Runner.getDefaultOptions(sys.argv[1])
+    options.batchSystem = "taskline"
+    options.workDir = sys.argv[2]
+    with Toil(options) as toil:
+        print("result:", toil.start(Job.wrapJobFn(root, **SMALL)))
+"""
+
+
+def test_the_jobs_of_a_leader_are_copies_of_a_process_that_has_loaded_toil(tmp_path: Path) -> None:
+    flow = tmp_path / "hosts.py"
+    flow.write_text(HOSTS)
+    done = run(flow, tmp_path / "store", tmp_path, ours=False)
+    wanted = [[number, True, True] for number in range(6)]
+    assert f"result: {wanted}" in done.stdout, done.stderr

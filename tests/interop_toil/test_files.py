@@ -133,6 +133,41 @@ def test_what_ends_their_replay_costs_ours_a_line(folder: Path, line: bytes) -> 
     assert ours.replay_message_bus(path)["j"].exit_code == 0
 
 
+#: Lines that nobody has written: of no topic, and of one with fields that may or may not be its.
+foreign_lines = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        lambda kind, fields: b"\t".join([f"toil.bus.{kind.__name__}".encode(), *fields]),
+        st.sampled_from(MESSAGES),
+        st.lists(
+            st.one_of(
+                st.sampled_from([b"j", b"0", b"-1", b"7", b"", b"\\x"]), st.binary(max_size=8)
+            ),
+            max_size=4,
+        ),
+    ),
+).filter(lambda line: b"\n" not in line)
+
+
+@given(some_messages, foreign_lines, st.data())
+@settings(deadline=None, max_examples=300)
+def test_a_foreign_line_anywhere_never_ends_ours_and_means_what_it_does_to_theirs(
+    folder: Path, messages: list[Any], line: bytes, data: st.DataObject
+) -> None:
+    path = folder / "foreign"
+    lines = write(ours, path, messages).splitlines(keepends=True)
+    lines.insert(data.draw(st.integers(0, len(lines))), line + b"\n")
+    path.write_bytes(b"".join(lines))
+    found = ours.replay_message_bus(path)
+    try:
+        known = theirs.replay_message_bus(str(path))
+    except Exception:
+        return
+    for status in (*found.values(), *known.values()):
+        status.external_batch_id = status.batch_system = ""
+    assert as_data(found) == as_data(known)
+
+
 def test_types_of_theirs_are_scanned_by_ours() -> None:
     data = b"toil.bus.QueueSizeMessage\t1\n"
     found = list(ours.MessageBus.scan_bus_messages(io.BytesIO(data), [theirs.QueueSizeMessage]))
