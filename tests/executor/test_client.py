@@ -70,7 +70,7 @@ def in_a_callback(pool: Executor, act: Callable[[], Any]) -> Any:
             found.append(error)
         done.set()
 
-    gate = pool.submit(time.sleep, 0.05)  # so that the callback is not called right here
+    gate = pool.submit(time.sleep, 0.5)  # so that the callback is not called right here
     gate.add_done_callback(call)
     assert done.wait(DEADLINE)
     return found[0]
@@ -488,7 +488,7 @@ def test_a_callback_that_waits_for_another_future_is_told_so(pool: Executor) -> 
 
 
 def test_a_callback_that_exits_ends_nobody_elses_futures(pool: Executor) -> None:
-    future = pool.submit(time.sleep, 0.05)
+    future = pool.submit(time.sleep, 0.5)
     future.add_done_callback(lambda done: exit(3))
     future.result(DEADLINE)
     assert pool.submit(abs, -6).result(DEADLINE) == 6
@@ -496,7 +496,7 @@ def test_a_callback_that_exits_ends_nobody_elses_futures(pool: Executor) -> None
 
 def test_shutdown_inside_a_callback_cannot_wait_for_what_is_open(own_pool: Executor) -> None:
     """It says so, and the executor is on its way down all the same."""
-    slow = own_pool.submit(time.sleep, 0.5)
+    slow = own_pool.submit(time.sleep, 2.0)
     error = in_a_callback(own_pool, own_pool.shutdown)
     assert isinstance(error, TasklineError)
     assert "call shutdown(wait=False)" in str(error)
