@@ -13,11 +13,10 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks import programme, runner
-from benchmarks.ground import ROOT
 from benchmarks.line import line
+from benchmarks.options import add_results
 from benchmarks.report import page
 from benchmarks.sizes import SIZES
 
@@ -72,13 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cells whose names hold all of these between their dots, such as: redis throughput p0",
     )
     parser.add_argument("--rounds", type=int, default=0, help="default: 5, quick: 1")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=ROOT / "build" / "benchmarks",
-        metavar="DIR",
-        help="where plays leave their files (build/benchmarks)",
-    )
+    add_results(parser)
     parser.add_argument("--report", action="store_true", help="write the page from the results")
     return parser
 

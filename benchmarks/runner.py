@@ -34,8 +34,13 @@ _SHOWN: Final = 1500  # characters of what a failed play said
 _OURS: Final = "TASKLINE_"
 
 
-def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Result, None, None]:
-    """The results of each sitting when it has ended; brokers live as long as this is asked."""
+def run(
+    sittings: Sequence[Sitting], size: Size, rounds: int, within: Sequence[str] = ()
+) -> Generator[Result, None, None]:
+    """The results of each sitting when it has ended; brokers live as long as this is asked.
+
+    ``within``: a command that is given each play's own to run, and ends with it.
+    """
     played: list[Result] = []
     guard = Guard()
     with contextlib.ExitStack() as stack:
@@ -50,7 +55,7 @@ def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Resul
                 result.skipped = schedule.hopeless(result.cell, played, size.fill)
             todo: Sequence[Result] = [result for result in results if not result.skipped]
             while todo:
-                todo = _play(servers, guard, todo, size)
+                todo = _play(servers, guard, todo, size, within)
             packages = PEERS[sitting.of.peer].packages
             of = machine.circumstances(packages, brokers) | {"load": load}
             for result in results:
@@ -60,7 +65,7 @@ def run(sittings: Sequence[Sitting], size: Size, rounds: int) -> Generator[Resul
 
 
 def _play(
-    servers: Servers, guard: Guard, results: Sequence[Result], size: Size
+    servers: Servers, guard: Guard, results: Sequence[Result], size: Size, within: Sequence[str]
 ) -> Sequence[Result]:
     """Play these in one process, and note in each what came of it, up to the first that fails.
 
@@ -78,7 +83,7 @@ def _play(
             "ground": dataclasses.asdict(ground),
         }
         file.write_text(json.dumps(told))
-        found = _run(file, guard, ground, size.deadline * len(cells) + _GRACE)
+        found = _run(file, guard, ground, size.deadline * len(cells) + _GRACE, within)
         said = json.loads(file.read_text()).get("results", [])
         for result, came in zip(results, said, strict=False):
             result.figures = came["figures"]
@@ -92,13 +97,13 @@ def _play(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(file: Path, guard: Guard, ground: Ground, timeout: float) -> str:
+def _run(file: Path, guard: Guard, ground: Ground, timeout: float, within: Sequence[str]) -> str:
     """Run the play in that file; how it ended, for when it has not written what came of it."""
     log = file.with_name("play.log")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.play", str(file)],
+            [*within, sys.executable, "-m", "benchmarks.play", str(file)],
             cwd=ground.folder,
             env={**kept, **ground.to_environment()},
             stdin=subprocess.DEVNULL,

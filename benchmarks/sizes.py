@@ -1,4 +1,4 @@
-"""How long and how large plays are: for the record, or for a first look."""
+"""How long and how large plays are: for the record, for a first look, or to be looked at."""
 
 from __future__ import annotations
 
@@ -31,5 +31,7 @@ SIZES: Final = {
     for size in (
         Size("full", 5, 1.2, 1.3, 0.3, 400, 1.0, 30.0, 60.0),
         Size("quick", 1, 1.0, 1.0, 0.3, 100, 1.0, 10.0, 30.0),
+        # Long enough for thousands of looks; see benchmarks.account.
+        Size("account", 1, 20.0, 2.0, 0.3, 100, 1.0, 10.0, 60.0),
     )
 }

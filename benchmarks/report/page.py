@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.account.files import Account
+from benchmarks.account.files import read_all as read_accounts
 from benchmarks.ground import ROOT
 from benchmarks.measures import MEASURES
 from benchmarks.programme import BROKERS
-from benchmarks.report import fleets, tables, targets
+from benchmarks.report import accounts, fleets, tables, targets
 from benchmarks.report.book import Book
 from benchmarks.result import read_all
 from benchmarks.simulation import files
@@ -33,7 +35,8 @@ def write(folder: Path, page: Path = PAGE) -> None:
     book = Book(read_all(folder))
     simulated = {name: files.read(folder, name) for name in ("fleets", "check")}
     pictures = [picture.name for picture in plots.draw(book, page.with_suffix(""))]
-    page.write_text(fill(TEMPLATE.read_text(), book, pictures, page, simulated))
+    seen = read_accounts(folder)
+    page.write_text(fill(TEMPLATE.read_text(), book, pictures, page, simulated, seen))
 
 
 def fill(
@@ -42,6 +45,7 @@ def fill(
     pictures: Iterable[str],
     page: Path = PAGE,
     simulated: Mapping[str, Found | None] = MappingProxyType({}),
+    seen: Sequence[Account] = (),
 ) -> str:
     """``{{words}}`` of the template, replaced. Raises ``KeyError`` for words that mean nothing."""
     found, checked = simulated.get("fleets"), simulated.get("check")
@@ -57,6 +61,8 @@ def fill(
         "start": lambda: tables.start(book),
         "footprint": lambda: tables.footprint(book),
         "microseconds": lambda: tables.microseconds(book),
+        "account": lambda: accounts.by_room(seen),
+        "limit": lambda: accounts.limit(book),
         "targets": lambda: targets.judged(book),
         "fleets": lambda: fleets.fleets(found),
         "whole": lambda: fleets.whole(found),

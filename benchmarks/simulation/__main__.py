@@ -12,10 +12,9 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.ground import ROOT
+from benchmarks.options import add_results
 from benchmarks.simulation import calibration, check, files, scenarios
 from benchmarks.simulation.files import Found, Row
 from benchmarks.simulation.fleet import CHECK
@@ -81,13 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--broker", choices=("redis", "amqp"), default="redis")
     parser.add_argument("--workers", type=int, default=10_000, metavar="N")
     parser.add_argument("--requests", type=int, default=10_000_000, metavar="N")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=ROOT / "build" / "benchmarks",
-        metavar="DIR",
-        help="where results are left (build/benchmarks)",
-    )
+    add_results(parser)
     return parser
 
 

@@ -25,8 +25,8 @@ from benchmarks.simulation.tasks import nap
 from bus.wire.broker import Broker
 from bus.wire.urls import parse_url
 from executor import Executor
-from executor.candidates import Want
 from executor.directory import Directory
+from executor.peer import Want
 from protocol import messages
 from protocol.envelope import CAPS, Envelope, Header
 from protocol.parcel import Parcel
