@@ -70,10 +70,10 @@ def arrived(around: Envelope, body: bytes, at_worker: bool) -> Received:
     """
     kind, header = around.kind, around.header
     message = _read(kind, body, at_worker)
-    if header is None or not header.clock or header.clock < 0:
+    if header is None or (header.clock is not None and header.clock <= 0):
         return Received(carried(around, at_worker), message)
-    before, behind = header[:_CLOCK], header[_CLOCK + 1 :]
-    known = (kind, around.reply_to, around.correlation_id, at_worker, before, behind)
+    said = header[:_CLOCK], header.clock is None, header[_CLOCK + 1 :]
+    known = (kind, around.reply_to, around.correlation_id, at_worker, *said)
     parsed = _by_rest.get(known)
     if parsed is None:
         parsed = carried(around, at_worker)
