@@ -19,8 +19,8 @@ A string travels even if it holds a lone surrogate (a file name from ``os.fsdeco
 the text is ASCII with escapes, as taskflow's peers write it. A high surrogate followed by a low one
 arrives as the one character they spell: JSON cannot tell these apart.
 
-Ints longer than ``LARGE_DIGITS`` never meet ``int()`` and ``str()``, which refuse 4300 digits or
-take quadratic time; they are converted by halves here, whatever the interpreter's limit says.
+Ints that ``int()`` and ``str()`` refuse (of 4300 digits), or take quadratic time for, are converted
+by halves here, whatever the interpreter's limit says.
 
 Not decided here: the shape of messages (``schemas``), how long a body may be (``size``), who is
 told of a refusal.
@@ -31,8 +31,9 @@ a key that is refused).
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact
 from enum import Enum
 from itertools import accumulate
@@ -120,20 +121,19 @@ def loads(data: str | bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH
         text = data
     elif isinstance(data, (bytes, bytearray, memoryview)):
         try:
-            text = bytes(data).decode("utf-8")
+            text = str(data, "utf-8")
         except UnicodeDecodeError as error:
             raise ValueRefused(f"not UTF-8: {error.reason} at byte {error.start}") from None
     else:
         raise ValueRefused(f"JSON is text or bytes, and this is {_an(_name(type(data)))}")
-    decoder = _DECODER
-    if len(text) > max_depth:  # a shorter text can be neither too deep nor hold a large int
-        raw = text.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
-        if raw.count(b"[") + raw.count(b"{") > max_depth and _depth(raw) > max_depth:
+    if len(text) > max_depth:  # a shorter one is not that deep
+        brackets = text.count("[") + text.count("{")
+        if brackets > max_depth and _depth(_bytes_of(text)) > max_depth:
             raise ValueRefused(f"JSON nested more than {max_depth} levels deep")
-        if len(raw) > LARGE_DIGITS and _LARGE_RUN in raw.translate(_DIGITS_ONLY):
-            decoder = _LARGE_DECODER
     try:
-        return decoder.decode(text)
+        if len(text) <= LARGE_DIGITS:
+            return _DECODER.decode(text)
+        return _read(text)
     except json.JSONDecodeError as error:
         raise ValueRefused(f"not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
@@ -147,9 +147,14 @@ def demand_few(text: str | bytes | bytearray | memoryview, what: str, most: int)
     """
     if len(text) <= most:
         return
-    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-    if raw.count(b"[") + raw.count(b"{") <= most:
-        return
+    if isinstance(text, str):
+        if text.count("[") + text.count("{") <= most:
+            return
+        raw = _bytes_of(text)
+    else:
+        raw = bytes(text)
+        if raw.count(b"[") + raw.count(b"{") <= most:
+            return
     brackets = _brackets(raw)
     found = brackets.count(b"[") + brackets.count(b"{")
     if found > most:
@@ -494,6 +499,32 @@ def _digits_of(number: int) -> str:
 
 
 # -- reading
+
+
+def _read(text: str) -> Json:
+    """By the quick decoder, unless there may be large ints that it would take its time over."""
+    if not 0 < _digit_limit() <= _MOST_DIGITS and _has_large_int(text):
+        return _LARGE_DECODER.decode(text)
+    try:
+        return _DECODER.decode(text)
+    except (json.JSONDecodeError, ValueRefused):
+        raise
+    except ValueError:  # an int of more digits than the interpreter's limit
+        return _LARGE_DECODER.decode(text)
+
+
+#: Digits from which on ``int()`` refuses; 0: never. Python 3.10.7 was the first to have it.
+_digit_limit: Final[Callable[[], int]] = getattr(sys, "get_int_max_str_digits", lambda: 0)
+_MOST_DIGITS: Final = 5000  # that ``int()`` may be given: some 30 µs; the usual limit is 4300
+
+
+def _has_large_int(text: str) -> bool:
+    """Or so many digits in a string."""
+    return _LARGE_RUN in _bytes_of(text).translate(_DIGITS_ONLY)
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 _LARGE_RUN: Final = b"0" * (LARGE_DIGITS + 1)
