@@ -9,7 +9,6 @@ both sides; any thread.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable
 from typing import Final
@@ -18,7 +17,6 @@ from protocol.errors import ValueRefused
 from protocol.values import Json, loads
 
 _LENGTH: Final = struct.Struct("!Q")
-_BREAK: Final = re.compile(b"\n")
 _LARGE: Final = 1 << 16  # bytes
 #: A token, which lets a host begin a work: the key of that, as an array of this type has it.
 TOKEN: Final = "Q"
@@ -66,18 +64,17 @@ class Frames:
         if buffer:
             buffer += data
         begin = 0
-        with memoryview(buffer or data) as whole:
-            size = len(whole)
-            while size - begin >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(whole, begin)
-                if length > MAX_FRAME_BYTES:
-                    self.is_refused = True
-                    break
-                end = begin + _LENGTH.size + length
-                if end > size:
-                    break
-                found.append(_lines(whole[begin + _LENGTH.size : end]))
-                begin = end
+        whole = buffer or data
+        while len(whole) - begin >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(whole, begin)
+            if length > MAX_FRAME_BYTES:
+                self.is_refused = True
+                break
+            end = begin + _LENGTH.size + length
+            if end > len(whole):
+                break
+            found.append(_lines(whole, begin + _LENGTH.size, end))
+            begin = end
         if buffer:
             del buffer[:begin]
         else:
@@ -85,14 +82,14 @@ class Frames:
         return found
 
 
-def _lines(body: memoryview) -> list[bytes]:
-    """Its lines, copied once if it is large."""
-    if len(body) < _LARGE:
-        return bytes(body).split(b"\n")
+def _lines(whole: bytes | bytearray, begin: int, end: int) -> list[bytes]:
+    """Those of a frame, copied once if it is large."""
+    if end - begin < _LARGE:
+        return bytes(whole[begin:end]).split(b"\n")
     found: list[bytes] = []
-    begin = 0
-    for match in _BREAK.finditer(body):
-        found.append(bytes(body[begin : match.start()]))
-        begin = match.end()
-    found.append(bytes(body[begin:]))
+    with memoryview(whole) as view:
+        while (at := whole.find(b"\n", begin, end)) >= 0:
+            found.append(bytes(view[begin:at]))
+            begin = at + 1
+        found.append(bytes(view[begin:end]))
     return found
