@@ -82,7 +82,7 @@ def arrived(around: Envelope, body: bytes, at_worker: bool) -> Received:
         _by_rest[known] = parsed
     assert parsed.header is not None
     if parsed.header.clock != header.clock:
-        read = parsed.header._replace(clock=header.clock)
+        read = Header._make((*parsed.header[:_CLOCK], header.clock, *parsed.header[_CLOCK + 1 :]))
         parsed = Envelope(parsed.kind, parsed.reply_to, parsed.correlation_id, read)
     return Received(parsed, message)
 

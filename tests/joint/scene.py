@@ -135,7 +135,7 @@ class Scene:
         letter = self._find(kind, to, attempt)
         if not again:
             self.world.channel.letters.remove(letter)
-        reader = self.world.reader(letter)
+        reader = self.world.readers().get(letter.to)
         assert reader is not None, f"nobody is there to read {letter}"
         self.world.hand_over([letter], reader)
         return letter

@@ -57,7 +57,7 @@ def deliver(world: World, a: int, b: int) -> bool:
     towards = -1 if way == 2 else 1
     for i in range(n):
         at = (start + towards * i) % n
-        reader = world.reader(letters[at])
+        reader = world.readers().get(letters[at].to)
         if reader is not None:
             letter = letters[at] if b % 8 == 0 else letters.pop(at)
             if b % 16 == 1 and isinstance(reader, ExecutorProcess):

@@ -24,7 +24,7 @@ from protocol.timing import (
     lease,
     pace,
 )
-from tests.joint.channel import Channel, Letter
+from tests.joint.channel import TOPIC, Channel, Letter
 from tests.joint.executor import ExecutorProcess, Journal
 from tests.joint.promises import Broken, Promises
 from tests.joint.worker import Killed, Machine, Run, WorkerProcess
@@ -172,19 +172,17 @@ class World:
 
     # letters --------------------------------------------------------------------------------------
 
-    def reader(self, letter: Letter) -> ExecutorProcess | WorkerProcess | None:
-        """Who takes it now; None: nobody is there, or he is frozen."""
-        if letter.side == "executor":
-            executor = self.executor
-            if executor is None or executor.name != letter.to:
-                return None
-            return executor if executor.is_listening and not executor.is_frozen else None
+    def readers(self) -> dict[str, ExecutorProcess | WorkerProcess]:
+        """Who takes letters now, by what they are addressed to; not who is frozen, or deaf."""
+        there: dict[str, ExecutorProcess | WorkerProcess] = {}
+        executor = self.executor
+        if executor is not None and executor.is_listening and not executor.is_frozen:
+            there[executor.name] = executor
         for worker in self.workers:
-            if worker.is_frozen or not worker.is_listening:
-                continue
-            if letter.side == "topic" or worker.boot == letter.to:
-                return worker
-        return None
+            if worker.is_listening and not worker.is_frozen:
+                there[worker.boot] = worker
+                there.setdefault(TOPIC, worker)
+        return there
 
     def hand_over(self, letters: Sequence[Letter], reader: ExecutorProcess | WorkerProcess) -> None:
         """They arrive, and are looked at in one turn; what comes for who is no more is lost."""
@@ -201,22 +199,21 @@ class World:
     def deliver_everything(self) -> None:
         """All that is under way and all that comes of it: to each reader what is there for it."""
         turns = 0
-        while True:
+        while self.channel.letters:
+            readers = self.readers()
             there: dict[int, list[Letter]] = {}
-            readers: dict[int, ExecutorProcess | WorkerProcess] = {}
             kept: list[Letter] = []
             for letter in self.channel.letters:
-                reader = self.reader(letter)
+                reader = readers.get(letter.to)
                 if reader is None:
                     kept.append(letter)
                 else:
-                    readers[id(reader)] = reader
                     there.setdefault(id(reader), []).append(letter)
             if not there:
                 return
             self.channel.letters[:] = kept
-            for key, letters in there.items():
-                self.hand_over(letters, readers[key])
+            for letters in there.values():
+                self.hand_over(letters, readers[letters[0].to])
             turns += 1
             if turns > 500:
                 raise Broken("quiet", "messages go round and round without any time passing")
