@@ -6,16 +6,18 @@ process of their own.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +32,12 @@ from bus.wire.testing.processes.guard import Guard
 
 _GRACE: Final = 15.0  # seconds beyond its deadline for a play to end
 _SHOWN: Final = 1500  # characters of what a failed play said
-#: Options of ours in a developer's environment are not a default installation's.
-_OURS: Final = "TASKLINE_"
+#: What a developer's environment may say and a default installation's does not: options of ours,
+#: and that Python is to compile each module anew in each process.
+_NOT_A_USERS: Final = re.compile(r"TASKLINE_|PYTHONDONTWRITEBYTECODE$")
+_ROOT: Final = Path(__file__).resolve().parents[1]
+#: As pip leaves what it installs, and so the peers.
+_COMPILED: Final = ("protocol", "bus", "executor", "worker", "benchmarks")
 
 
 def run(
@@ -42,6 +48,8 @@ def run(
     ``within``: a command that is given each play's own to run, and ends with it.
     """
     played: list[Result] = []
+    for package in _COMPILED:
+        compileall.compile_dir(_ROOT / package, quiet=2)
     guard = Guard()
     with contextlib.ExitStack() as stack:
         stack.callback(guard.stop)
@@ -97,15 +105,19 @@ def _play(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def users(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a user's would be."""
+    return {name: value for name, value in environment.items() if not _NOT_A_USERS.match(name)}
+
+
 def _run(file: Path, guard: Guard, ground: Ground, timeout: float, within: Sequence[str]) -> str:
     """Run the play in that file; how it ended, for when it has not written what came of it."""
     log = file.with_name("play.log")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*within, sys.executable, "-m", "benchmarks.play", str(file)],
             cwd=ground.folder,
-            env={**kept, **ground.to_environment()},
+            env={**users(os.environ), **ground.to_environment()},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
