@@ -123,7 +123,7 @@ class Tell:
         if self.event_type != UPDATE_PROGRESS or not isinstance(fraction, (int, float)):
             return None
         rest = {name: value for name, value in self.details.items() if name != "progress"}
-        return min(1.0, max(0.0, float(fraction))), rest
+        return float(min(1.0, max(0.0, fraction))), rest  # an int may be too large for a float
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ NOT_IN_THEIR_HOST: Final = frozenset({RUN, READ})
 
 #: Bytes of the end of each stream that come along with the answer.
 TAIL: Final = 16 * 1024
+#: More seconds, or bytes, than anything takes: a peer may write any int.
+_MOST: Final = 2**53
 #: Bytes that are read at once, at the most.
 MAX_READ: Final = 4 * 1024 * 1024
 
@@ -89,13 +91,15 @@ def end_from_json(written: Json) -> CommandEnd | None:
     if not isinstance(written, Mapping):
         return None
     status, seconds = written.get("exit_status"), written.get("seconds")
-    if type(status) is not int or type(seconds) not in (int, float):
+    if type(status) is not int or not isinstance(seconds, (int, float)):
+        return None
+    if abs(status) > _MOST or abs(seconds) > _MOST:
         return None
     counts = [written.get(name) for name in ("stdout_size", "stderr_size", "left_over")]
     return CommandEnd(
         status,
-        float(seconds or 0.0),
+        float(seconds),
         str(written.get("stdout_tail", "")),
         str(written.get("stderr_tail", "")),
-        *(count if type(count) is int else 0 for count in counts),
+        *(count if type(count) is int and abs(count) <= _MOST else 0 for count in counts),
     )

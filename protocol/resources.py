@@ -12,7 +12,6 @@ Pure; any thread.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from protocol.errors import ConfigurationError
 from protocol.size import in_words, parse_size
-from protocol.values import Json
+from protocol.values import Json, is_number
 
 #: What is compared, in this order: of several that are short the first is told.
 KINDS: Final = ("cores", "memory", "disk")
@@ -170,7 +169,7 @@ class Requirements:
                     "interrupted, or if it is to be ended when it takes more memory; else False"
                 )
         if wall_time is not None and not (
-            _is_number(wall_time) and 0.001 <= wall_time <= MAX_WALL_TIME
+            is_number(wall_time) and 0.001 <= wall_time <= MAX_WALL_TIME
         ):
             raise ConfigurationError(
                 f"Requirements(wall_time={wall_time!r}): seconds, from 0.001 to "
@@ -339,7 +338,7 @@ def _fill(
     accelerators: Accelerators,
 ) -> None:
     """Put in what was given, as numbers."""
-    if not _is_number(cores) or not 0 <= cores <= MAX_CORES:
+    if not is_number(cores) or not 0 <= cores <= MAX_CORES:
         raise ConfigurationError(
             f"{where}(cores={cores!r}): a number of cores, 0 or more; 0.5 is half of one"
         )
@@ -376,12 +375,8 @@ def _to_json(amount: Resources | Requirements) -> dict[str, Json]:
     return written
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _number(value: object, kind: type) -> Any:
-    return kind(value) if _is_number(value) else None
+    return kind(value) if is_number(value) else None
 
 
 #: Of everything none.

@@ -18,7 +18,6 @@ arguments that do not fit, a result that cannot travel), unless ``on`` names it.
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any, Final
 from protocol import errors
 from protocol.errors import ConfigurationError, UnnameableTask
 from protocol.importable import importable_name
-from protocol.values import Json
+from protocol.values import Json, is_number
 
 #: Most retries of a request: their causes are kept, in memory and in the journal.
 MAX_RETRIES: Final = 100
@@ -78,12 +77,12 @@ class Retry:
                 f"Retry(max={self.max!r}): how often it is run again, 1 to {MAX_RETRIES}; to run "
                 "it only once say retries=0"
             )
-        if not _is_number(self.backoff) or not 0 <= self.backoff <= LONGEST:
+        if not is_number(self.backoff) or not 0 <= self.backoff <= LONGEST:
             raise ConfigurationError(
                 f"Retry(backoff={self.backoff!r}): seconds before the first retry, from 0 to "
                 f"{LONGEST:.0f} (thirty days)"
             )
-        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
+        if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ConfigurationError(
                 f"Retry(jitter={self.jitter!r}): the part by which a wait is made longer at "
                 "random, from 0 (never) to 1 (up to twice as long)"
@@ -171,10 +170,6 @@ def _main() -> str:
         return importable_name(vars(sys.modules["__main__"]))
     except (UnnameableTask, KeyError):
         return "__main__"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _drawn(uuid: str, number: int) -> float:

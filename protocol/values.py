@@ -165,6 +165,16 @@ def demand_few(text: str | bytes | bytearray | memoryview, what: str, most: int)
         )
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a number that a float can hold; an int of a peer's may be larger."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
 # -- checking
 
 

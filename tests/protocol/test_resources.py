@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.envelope import MAX_HEADER, Header
-from protocol.errors import ConfigurationError
+from protocol.envelope import MAX_HEADER, Header, parse_header
+from protocol.errors import ConfigurationError, MessageRefused
 from protocol.resources import (
     NOTHING,
     NodeReport,
@@ -206,6 +206,16 @@ def test_what_a_later_version_writes_otherwise_is_nothing(written: Any) -> None:
     assert requirements_from_json(written) is None
     assert resources_from_json(written) is None
     assert report_from_json({"node": "n", "have": written}) is None
+
+
+def test_what_no_float_can_hold_is_no_amount() -> None:
+    """A peer may write any int."""
+    many = 10**400
+    told = report_from_json({"node": "n", "have": {"cores": 1}, "busy": many, "memory_used": many})
+    assert told == NodeReport("n", Resources(cores=1))
+    assert resources_from_json({"cores": many}) is None
+    with pytest.raises(MessageRefused):
+        parse_header(dumps({"v": 1, "node": {"node": "n", "have": {}, "memory_used": many}}))
 
 
 def test_a_report_of_a_machine_travels_in_a_header_with_room_to_spare() -> None:

@@ -51,6 +51,14 @@ def test_of_what_failed_the_last_line_it_wrote_is_told(
     assert update_of(3, "u1", end.to_json(), 9.0).message == message
 
 
+@pytest.mark.parametrize("field", ["exit_status", "seconds"])
+def test_an_end_with_a_number_that_nothing_can_hold_is_none(field: str) -> None:
+    """Or its job would be listed for ever: a worker may write any int."""
+    written = {**CommandEnd(0, 1.0).to_json(), field: 10**400}
+    assert end_from_json(written) is None
+    assert update_of(3, "u1", written, 9.0).reason == ExitReason.ERROR
+
+
 def test_a_wall_time_is_more_than_nothing() -> None:
     update = update_of(3, "u1", CommandEnd(0, 0.0).to_json(), None)
     assert update.wall_time is not None
