@@ -199,7 +199,10 @@ class Channel(redis.Channel):
 
     def _note(self, reply: Any, **_: Any) -> None:
         """redis-py's callback for it: what came is kept, and kombu finds nothing it would read."""
-        self._taken = None if not reply else (bytes_to_str(reply[0]), reply[1])
+        self._taken = None
+        if reply:
+            key = bytes_to_str(reply[0])
+            self._taken = key.removeprefix(self.global_keyprefix), reply[1]
 
     def _what_came(self) -> tuple[str, bytes] | None:
         taken, self._taken = self._taken, None

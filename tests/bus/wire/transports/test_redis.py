@@ -10,6 +10,7 @@ from typing import Any
 
 import kombu
 import pytest
+from redis import Redis
 from redis.exceptions import ConnectionError
 
 from bus.wire import Broker, Dispatcher, deadlines, parse_url
@@ -282,6 +283,34 @@ def test_what_is_on_its_way_to_a_consumer_that_was_cancelled_goes_back(
     found = next_deliveries(reader, 3)
     assert [delivery.properties["reply_to"] for delivery in found] == ["0", "1", "2"]
     reader.close()
+
+
+def test_with_a_prefix_for_all_keys_everything_is_as_without(
+    private_redis: PrivateRedis, names: Names
+) -> None:
+    """What comes alone, what comes together, what was under way at the end, what was given back."""
+    url = parse_url(private_redis.url, {"global_keyprefix": "ours/"})
+    writer, reader = Broker(url), Broker(url)
+    writer.open()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    for many in (1, 50):
+        writer.publish([question(names.to_inbox("a"), f"{n}") for n in range(many)])
+        found = next_deliveries(reader, many)
+        assert [each.properties["reply_to"] for each in found] == [f"{n}" for n in range(many)]
+    writer.publish([question(names.to_inbox("a"), "again")])
+    assert reader.drain(DEADLINE)
+    reader.drain(0.01)
+    writer.publish([question(names.to_inbox("a"), "under way")])
+    reader.close()
+    reader.open()
+    reader.consume([names.inbox("a")])
+    found = next_deliveries(reader, 2)
+    assert {each.properties["reply_to"] for each in found} == {"again", "under way"}
+    with Redis.from_url(private_redis.url) as server:
+        assert all(key.startswith(b"ours/") for key in server.scan_iter())
+    reader.close()
+    writer.close()
 
 
 def test_a_line_that_breaks_between_taking_and_noting_costs_no_message(
