@@ -494,6 +494,8 @@ class Crew:
             self._unloadable = seat.refusal or f"cannot offer {specs}: {why}"
             return
         log.error("no host at seat %s, next try in %.1f s: %s", seat.number, pause, why)
+        if any(other.state == "ready" for other in self._seats):
+            return  # what waits is run there, if later
         if seat.failed_starts >= GIVE_UP_AFTER and self._waiting:
             work = self._waiting.popleft()
             self._reports.append(ends.not_run(work, seat.failed_starts, why))

@@ -380,6 +380,35 @@ def test_hosts_that_do_not_come_back_give_up_the_waiting_work_and_try_on(
         pool.stop()
 
 
+def test_while_one_host_is_there_nothing_is_given_up_because_others_do_not_come_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: Inbox, one_core: None
+) -> None:
+    """As where the system gives no more processes."""
+    go, tries = tmp_path / "go", tmp_path / "tries"
+    (tmp_path / "once.py").write_text(
+        "import pathlib, time\n"
+        f"with open({str(tries)!r}, 'a') as file:\n    print('x', file=file)\n"
+        f"assert pathlib.Path({str(tries)!r}).read_text() == 'x\\n', 'only once'\n"
+        "def wait() -> str:\n"
+        f"    while not pathlib.Path({str(go)!r}).exists():\n        time.sleep(0.005)\n"
+        "    return 'here'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pool = ProcessesPool(["once"], 3)
+    pool.start(inbox)
+    try:
+        pool.run(*(work(key, "once.wait") for key in (1, 2, 3)))
+        inbox.wait(lambda reports: Started(1) in reports)
+        until = time.monotonic() + DEADLINE
+        while tries.read_text().count("x") < 2 + 2 * GIVE_UP_AFTER:
+            assert time.monotonic() < until, "they were not tried so often"
+            select.select([], [], [], 0.01)
+        go.touch()
+        assert [inbox.ended(key).result for key in (1, 2, 3)] == ["here"] * 3
+    finally:
+        pool.stop()
+
+
 def test_an_offered_module_that_dies_at_import_is_refused_and_forgotten(
     pool: ProcessesPool, inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
