@@ -68,7 +68,10 @@ def run(
         out, err = (stack.enter_context(_opened(path)) for path in (stdout, stderr))
         began = time.monotonic()
         with _adopting(), _Tree() as tree:
-            status = _run(command, _environment(environment or {}), folder, out, err, tree)
+            around = _environment(environment or {})
+            # What a context has made of this process, a copy of another would not have.
+            copy = None if contexts else _copy(command, around, folder, out, err)
+            status = _run(command, around, folder, out, err, tree, copy)
         ended = CommandEnd(
             status,
             round(time.monotonic() - began, 6),
@@ -97,8 +100,8 @@ def _run(
     out: IO[bytes],
     err: IO[bytes],
     tree: _Tree,
+    copy: Copy | None,
 ) -> int:
-    copy = _copy(command, environment, folder, out, err)
     if copy is not None:
         task_event(STARTED, pid=copy.pid)
         copy.begin()

@@ -26,6 +26,7 @@ import socket
 import sys
 import time
 import traceback
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 TYPE_CHECKING = False  # as in ``template``
 if TYPE_CHECKING:
@@ -101,11 +102,21 @@ class Ending:
         if leave is None:
             gc.unfreeze()
             return
+        try:
+            self._finalize()
+        except BaseException:  # something of the command's own is beyond us
+            gc.unfreeze()
+            return
+        leave(self._status)
+
+    def _finalize(self) -> None:
+        """What an interpreter would, and flush what is written to."""
+        left_alone = _of_threads() if len(sys._current_frames()) > 1 else ()  # noqa: SLF001
         self._let_go()
         spared = _standard_streams()
         left = self._finalizable + _finalizable(gc.get_objects())
         for thing, finalizer in _in_order(left):
-            if id(thing) not in spared:
+            if id(thing) not in spared and not isinstance(thing, left_alone):
                 try:
                     finalizer(thing)
                 except BaseException as error:
@@ -116,7 +127,6 @@ class Ending:
             except BaseException as error:
                 _tell(getattr(sys, name), error)
                 self._status = _UNWRITTEN
-        leave(self._status)
 
     def _way_out(self) -> Callable[..., object] | None:
         """The C library's ``exit``; None: this end is the interpreter's."""
@@ -196,13 +206,31 @@ def _flush(name: str) -> None:
 
 def _finalizable(things: list[object]) -> list[tuple[object, Finalizer]]:
     """Those of which something is called before they go, in Python or in C, and what."""
+    # By identity: a type of the command's may be comparable to none, or to any.
+    kinds = {id(type(thing)): type(thing) for thing in things}
     finalizers = {
-        kind: vars(base)["__del__"]
-        for kind in set(map(type, things))
+        key: vars(base)["__del__"]
+        for key, kind in kinds.items()
         for base in reversed(kind.__mro__)
         if "__del__" in vars(base)
     }
-    return [(thing, finalizers[type(thing)]) for thing in things if type(thing) in finalizers]
+    return [
+        (thing, finalizers[id(type(thing))]) for thing in things if id(type(thing)) in finalizers
+    ]
+
+
+def _of_threads() -> tuple[type, ...]:
+    """What threads that wait may be the only ones to have, or may wait for.
+
+    That is never finalized by an interpreter, which ends with them. What waits in the middle of its
+    code would go on; a socket or pipe that is closed would have its reader go on.
+    """
+    kinds = [GeneratorType, CoroutineType, AsyncGeneratorType, socket.socket, io.RawIOBase]
+    for name in ("_asyncio", "asyncio.tasks"):
+        if name in sys.modules:
+            there = vars(sys.modules[name])
+            kinds += [there[task] for task in ("Task", "_PyTask") if task in there]
+    return tuple(kinds)
 
 
 def _in_order(found: list[tuple[object, Finalizer]]) -> list[tuple[object, Finalizer]]:

@@ -10,6 +10,7 @@ Reads the script's first line, and once the installed entry points. Any thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -74,7 +75,7 @@ def recognised(
         if not _is_same(variables.get("PWD"), folder):  # a shell sees to that
             variables["PWD"] = folder
     path = _found(words[0], variables, folder)
-    if path is None:
+    if path is None or not _is_anywhere(variables.get("PYTHONPATH")):
         return None
     if _is_this_python(path):
         if len(words) < 3 or words[1] != "-m" or words[2] not in modules:
@@ -137,8 +138,12 @@ def _found(program: str, variables: Mapping[str, str], folder: str) -> str | Non
 @lru_cache(maxsize=1)
 def _scripts(modules: frozenset[str]) -> frozenset[str]:
     """The names of the console scripts of these modules."""
-    points = entry_points(group="console_scripts")
-    return frozenset(point.name for point in points if point.module in modules)
+    names: set[str] = set()
+    for point in entry_points(group="console_scripts"):
+        with contextlib.suppress(AttributeError):  # of a package that names none that can be
+            if point.module in modules:
+                names.add(point.name)
+    return frozenset(names)
 
 
 def _interpreter(path: str, variables: Mapping[str, str], folder: str) -> str | None:
@@ -164,6 +169,11 @@ def _is_this_python(path: str) -> bool:
     ours = os.path.abspath(sys.executable)
     is_beside = os.path.dirname(os.path.abspath(path)) == os.path.dirname(ours)
     return is_beside and os.path.realpath(path) == os.path.realpath(ours)
+
+
+def _is_anywhere(path: str | None) -> bool:
+    """Whether this list of folders means the same in any folder."""
+    return not path or all(map(os.path.isabs, path.split(os.pathsep)))
 
 
 def _is_same(path: str | None, folder: str) -> bool:

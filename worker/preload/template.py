@@ -37,7 +37,7 @@ import signal
 import socket
 import time
 import traceback
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import SourceFileLoader, all_suffixes
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType, TracebackType
 
@@ -77,7 +77,10 @@ def main(control: socket.socket, modules: list[str], ending: Ending) -> dict[str
             f"cannot preload {', '.join(modules)}: importing that starts threads, which a copy of "
             "the process would not have"
         )
-    ending.set_aside()
+    try:
+        ending.set_aside()
+    except BaseException as error:
+        _refuse(f"cannot preload {', '.join(modules)}: {type(error).__name__}: {error}", error)
     _flush()
     _say(control, WARM)
     while True:
@@ -172,15 +175,35 @@ def _prepare(request: dict[str, Any], descriptors: list[int], mask: set[Any]) ->
         os.chdir(request["folder"])
         os.umask(request["umask"])
         _limit(request)
+        _demand_the_same_modules(request)
         _environ(request["environment"])
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     except BaseException as error:
         told.sendall(f"!{error}".encode(errors="replace"))
         os._exit(1)
-    told.sendall(str(os.getpid()).encode())
-    if told.recv(1) != GO:
+    try:
+        told.sendall(str(os.getpid()).encode())
+        if told.recv(1) != GO:
+            os._exit(1)
+    except OSError:  # who has asked for it is gone, or waits no more
         os._exit(1)
     told.close()
+
+
+def _demand_the_same_modules(request: dict[str, Any]) -> None:
+    """Raise if what is imported here would be another module with what is in its first folder."""
+    is_module = request["kind"] == "module"
+    folder = os.getcwd() if is_module else os.path.dirname(os.path.realpath(request["target"]))
+    for entry in os.listdir(folder):
+        name = entry.partition(".")[0]
+        path = os.path.join(folder, entry)
+        if name == "__main__" or name not in sys.modules:
+            continue
+        if not entry.endswith(tuple(all_suffixes())):
+            path = os.path.join(path, "__init__.py")
+        ours = getattr(sys.modules[name], "__file__", None) or os.devnull
+        if os.path.isfile(path) and not os.path.samefile(ours, path):
+            raise ImportError(f"{path} is another {name} than what is preloaded")
 
 
 def _limit(request: dict[str, Any]) -> None:

@@ -80,13 +80,13 @@ class Template:
         """Start one, unless it is there. Does not wait for it."""
         if self._is_hopeless or self._process is not None or sys.platform != "linux":
             return
-        ours, theirs = socket.socketpair()
+        ours: socket.socket | None = None
         self._environment = inherited()
-        words = [sys.executable, _TEMPLATE, str(theirs.fileno()), *self.modules]
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
                 self._process = subprocess.Popen(
-                    words,
+                    [sys.executable, _TEMPLATE, str(theirs.fileno()), *self.modules],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
@@ -94,7 +94,8 @@ class Template:
                     start_new_session=True,
                 )
         except OSError as error:
-            ours.close()
+            if ours is not None:
+                ours.close()
             log.warning("no process to preload %s in: %s", ", ".join(self.modules), error)
             return
         self._control = ours
@@ -135,7 +136,11 @@ class Template:
             return None
         if not self._is_warm and not self._has_warmed(control):
             return None
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            log.warning("no way to ask process %s for a copy: %s", self.pid, error)
+            return None
         try:
             ours.settimeout(ANSWER_TIME)
             with theirs:

@@ -339,3 +339,48 @@ _end(
     with Pool(2) as p: print(p.map(abs, [-1, 2]))
     """,
 )
+_end(
+    "a type that can be compared and not be looked up",
+    """
+    import os, told
+    class Meta(type):
+      def __eq__(self, other): return self is other
+    class Odd(metaclass=Meta): pass
+    told.Keeps.odd = Odd()
+    told.Keeps.file = open(os.dup(1), 'w')
+    told.Keeps.file.write('kept')
+    """,
+)
+_end(
+    "a thread in the middle of a with",
+    """
+    import contextlib, threading
+    inside = threading.Event()
+    @contextlib.contextmanager
+    def held():
+      try: yield
+      finally: print('let go')
+    def hold():
+      with held():
+        inside.set()
+        threading.Event().wait()
+    threading.Thread(target=hold, daemon=True).start()
+    inside.wait()
+    print('end')
+    """,
+)
+_end(
+    "a thread with an event loop",
+    """
+    import asyncio, threading
+    inside = threading.Event()
+    async def forever():
+      try:
+        inside.set()
+        await asyncio.sleep(600)
+      finally: print('let go')
+    threading.Thread(target=lambda: asyncio.run(forever()), daemon=True).start()
+    inside.wait()
+    print('end')
+    """,
+)

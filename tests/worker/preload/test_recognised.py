@@ -163,6 +163,13 @@ def test_a_script_that_nobody_may_run_is_not(installed: Path) -> None:
     assert found([str(installed / "bin" / "told")], installed) is None
 
 
+@pytest.mark.parametrize("path", [":/x", "/x:", "here", "/x::/y"])
+def test_a_path_that_depends_on_the_folder_is_in_doubt(path: str, installed: Path) -> None:
+    assert found(["told"], installed, PYTHONPATH=path) is None
+    assert found(["told"], installed, PYTHONPATH="/x:/y") is not None
+    assert found(["told"], installed, PYTHONPATH="") is not None
+
+
 @pytest.mark.parametrize(
     ("name", "are_alike"),
     [

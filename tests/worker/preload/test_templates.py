@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tests.samples.inbox import Inbox, work
 from tests.worker.preload.conftest import Keeping
 from worker.pool.processes import ProcessesPool
 from worker.preload import templates
+from worker.preload.recognised import _scripts, recognised
 from worker.work import Ended, Started, TaskEvent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are nobody's here")
@@ -113,6 +117,92 @@ def test_a_command_that_starts_otherwise_is_no_copy(keeping: Keeping, ended: Run
     keeping("told")
     alone = ended(["told", WHERE], environment={"PYTHONHASHSEED": "0"})
     assert int(alone.stdout_tail) not in keeping.started
+
+
+@contextmanager
+def as_another_group() -> Iterator[None]:
+    """A context of commands that changes what its process may do."""
+    before = os.getegid()
+    os.setegid(65534)
+    try:
+        yield
+    finally:
+        os.setegid(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another group's")
+def test_a_command_that_runs_in_a_context_is_no_copy_and_starts_no_template(
+    keeping: Keeping, ended: Run
+) -> None:
+    """The template would be made in that context, and copies not."""
+    keeping("told")
+    group = ["told", "import os; print(os.getegid())"]
+    assert ended(group, contexts=[f"{__name__}:as_another_group"]).stdout_tail == "65534\n"
+    assert not keeping.started
+    assert ended(group).stdout_tail == f"{os.getegid()}\n"
+    assert len(keeping.started) == 1
+
+
+def test_a_module_that_would_be_another_in_its_folder_is_no_copy(
+    keeping: Keeping, ended: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeping("told")
+    folder = tmp_path / "folder"
+    (folder / "json").mkdir(parents=True)
+    (folder / "json" / "__init__.py").write_text("")
+    command = [sys.executable, "-m", "told", "import json; print(json.__file__)"]
+    where = str(folder / "json" / "__init__.py")
+    assert ended(command, folder=str(folder)).stdout_tail == f"{where}\n"
+    assert caplog.text.count(f"{where} is another json than what is preloaded") == 1
+    assert str(folder) not in ended(command, folder="/").stdout_tail
+    assert caplog.text.count("no copy") == 1
+
+
+def test_without_descriptors_there_is_no_copy(
+    keeping: Keeping, ended: Run, installed: Path, tmp_path: Path
+) -> None:
+    template = keeping("told")
+    ended(["told", WHERE])
+    program = recognised(["told", "1"], dict(os.environ), str(installed), ["told"])
+    assert program is not None
+    with (tmp_path / "out").open("wb") as file:
+        out = file.fileno()
+        with no_descriptors():
+            assert template.copy(program, str(installed), out, out) is None
+    assert int(ended(["told", WHERE]).stdout_tail) == keeping.started[0]
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Have all that this process may have."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_package_that_names_no_scripts_that_can_be_costs_nothing(
+    keeping: Keeping, ended: Run, installed: Path
+) -> None:
+    (installed / "odd-1.dist-info").mkdir()
+    (installed / "odd-1.dist-info" / "METADATA").write_text("Name: odd\nVersion: 1\n")
+    (installed / "odd-1.dist-info" / "entry_points.txt").write_text(
+        "[console_scripts]\nodd = my-pkg.cli:main\n"
+    )
+    keeping("told")
+    _scripts.cache_clear()
+    try:
+        assert int(ended(["told", WHERE]).stdout_tail) == keeping.started[0]
+    finally:
+        _scripts.cache_clear()
 
 
 COUNT = "import sys; open(sys.argv[1], 'a').write('x')"
