@@ -158,7 +158,9 @@ class Template:
             if said.isdigit():
                 return Copy(int(said), ours)
             if said:
-                log.warning("no copy of process %s: %s", self.pid, said.decode(errors="replace"))
+                log.warning(
+                    "no copy of process %s: %s", self.pid, said[1:].decode(errors="replace")
+                )
                 ours.close()
                 return None
             raise OSError("it has ended")
