@@ -91,7 +91,7 @@ def end(uuid: str, how: End) -> Callable[[World], None]:
 def answers_arrive(world: World) -> None:
     """What is for the executor, and nothing that comes of it."""
     for letter in [one for one in world.channel.letters if one.side == "executor"]:
-        if (reader := world.reader(letter)) is not None:
+        if (reader := world.readers().get(letter.to)) is not None:
             world.channel.letters.remove(letter)
             world.hand_over([letter], reader)
 
