@@ -20,6 +20,7 @@ from typing import Any
 import kombu
 from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
 from kombu.utils.uuid import uuid
 from redis import Redis
 from redis.exceptions import ConnectionError, DataError, OutOfMemoryError, ResponseError
@@ -58,8 +59,6 @@ class Channel(redis.Channel):
     _in_poll: Any
     #: The key of the list from which something came last; None: nothing did, or it is empty.
     _more_in: str | None = None
-    #: What a wait for messages has just ended with: the key of a list, and an entry.
-    _taken: tuple[str, bytes] | None = None
     #: Whether something of the fan-outs is left to be read.
     has_more = False
     #: Bytes of messages beyond which no more are taken in one round trip.
@@ -197,35 +196,26 @@ class Channel(redis.Channel):
                 number = 0
             self._waits_at = line._sock, number  # noqa: SLF001
 
-    def _note(self, reply: Any, **_: Any) -> None:
-        """redis-py's callback for it: what came is kept, and kombu finds nothing it would read."""
-        self._taken = None
-        if reply:
-            key = bytes_to_str(reply[0])
-            self._taken = key.removeprefix(self.global_keyprefix), reply[1]
-
-    def _what_came(self) -> tuple[str, bytes] | None:
-        taken, self._taken = self._taken, None
-        return taken
+    def _note(self, reply: Any, **_: Any) -> Any:
+        """redis-py's own callback for it, but that it is remembered where anything came from."""
+        self._more_in = self.qos.raw = None
+        if not reply:
+            return None
+        self._more_in = bytes_to_str(reply[0]).removeprefix(self.global_keyprefix)
+        queue = self._more_in.rsplit(self.sep, 1)[0]
+        if queue in self.ours:
+            self.qos.raw = queue, reply[1]
+        return tuple(reply)
 
     def _brpop_read(self, **options: Any) -> Any:
-        self._more_in = self.qos.raw = None
-        with contextlib.suppress(Empty):
-            super()._brpop_read(**options)
-        taken = self._what_came()
-        if taken is None:
-            raise Empty
-        key, raw = taken
-        self._more_in, queue = key, key.rsplit(self.sep, 1)[0]
-        self._queue_cycle.rotate(queue)
-        if queue in self.ours:
-            self.qos.raw = queue, raw
+        self._note(None)
         try:
-            self.connection._deliver(plain.read(raw), queue)  # noqa: SLF001 - as kombu does
+            return super()._brpop_read(**options)
         except _NONSENSE as error:
+            if self._more_in is None:  # then it is the connection's
+                raise
             self.qos.raw = None
-            self._deliver_nonsense(error)
-        return True
+            return self._deliver_nonsense(error)
 
     @cached_property
     def _bulk(self) -> Bulk:
@@ -264,7 +254,7 @@ class Channel(redis.Channel):
     def _deliver_noted(self, queue: str, tag: str, raw: bytes) -> None:
         with self.qos.noted():
             try:
-                message = plain.read(raw)
+                message = loads(bytes_to_str(raw))
                 message["properties"]["delivery_tag"] = tag
                 self.connection._deliver(message, queue)  # noqa: SLF001 - as kombu does
             except _NONSENSE as error:
@@ -444,9 +434,9 @@ class Channel(redis.Channel):
                 self._commands.client_unblock(self._waits_at[1])
             else:  # it ends by itself
                 self.patience = self.brpop_timeout + deadlines.CLOSING
-            self.client.parse_response(self.client.connection, "BRPOP")
-            taken = self._what_came()
-            if taken is not None:  # a message had been on its way already
-                self._commands.rpush(*taken)
+            reply = self.client.parse_response(self.client.connection, "BRPOP")
+            if reply:  # a message had been on its way already
+                key, raw = reply
+                self._commands.rpush(bytes_to_str(key), raw)
         if self._qos is not None:
             self._qos.restore_unacked()

@@ -1,13 +1,12 @@
-"""Messages into lists and out of them, without kombu's detour; a list holds what kombu reads.
+"""Messages into lists, without kombu's detour; what stands in a list is what kombu reads.
 
 kombu makes base64 of a body and JSON of that, and each message takes its way through a pipeline of
 redis-py's: a megabyte costs fourteen milliseconds of CPU, a small message a third of one. Bodies
 here are JSON, which is text, and stand in the entry as such. What goes into one list is one
 command, and all of it one round trip, on a connection that is kept.
 
-Decided here: what an entry says (kombu's ``virtual.Message``), how it is read, and that the answers
-to all commands are read before the error of one is raised, so that the line stays of use. Channel's
-thread.
+Decided here: what an entry says (kombu's ``virtual.Message``), and that the answers to all commands
+are read before the error of one is raised, so that the line stays of use. Channel's thread.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kombu.utils.json import loads
 from kombu.utils.uuid import uuid
 from redis.exceptions import ResponseError
 
@@ -27,10 +25,6 @@ from bus.wire.transports.virtual_message import properties_in
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 #: What JSON does not allow in a text.
 _CONTROLS: Final = bytes(range(32))
-#: How an entry begins.
-_BODY: Final = b'{"body":'
-#: Bytes of an entry from which on it pays to read it in two ways.
-_LARGE: Final = 4096
 
 
 def entry(body: bytes, said: Mapping[str, Any]) -> bytes:
@@ -52,33 +46,14 @@ def entry(body: bytes, said: Mapping[str, Any]) -> bytes:
             "properties": inner,
         }
     )
-    return b"".join((_BODY, text, b",", around[1:].encode("ascii")))
+    return b'{"body":%s,%s' % (text, around[1:].encode("ascii"))
 
 
 def _quoted(body: bytes) -> bytes:
     """A text as JSON. Raises ``UnicodeDecodeError`` for what is none."""
     if body.isascii() and len(body.translate(None, _CONTROLS)) == len(body):  # as all of ours is
-        return b"".join((b'"', body.replace(b"\\", b"\\\\").replace(b'"', b'\\"'), b'"'))
+        return b'"%s"' % body.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return _encode(body.decode()).encode("ascii")
-
-
-def read(raw: bytes) -> dict[str, Any]:
-    """What an entry says, whoever wrote it. Raises ``ValueError`` for what is no JSON.
-
-    The text of a large body is looked through for quotes, and not read like the rest. So are ours:
-    in them what has a backslash before it is a quote, and the other way round.
-    """
-    if len(raw) > _LARGE and raw.startswith(_BODY + b'"'):
-        begin = len(_BODY) + 1
-        end = raw.find(b'","content-encoding":', begin)
-        body = raw[begin:end]
-        escapes = body.count(b'\\"')
-        if end > 0 and escapes == body.count(b"\\") == body.count(b'"'):
-            said: dict[str, Any] = loads(b"{" + raw[end + 2 :])
-            said["body"] = body.replace(b'\\"', b'"')
-            return said
-    found: dict[str, Any] = loads(raw)
-    return found
 
 
 def push(

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 from typing import Any
 
 import kombu
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from kombu.utils.json import loads
 
 from bus.wire import Broker, parse_url
 from bus.wire.outgoing import Undeliverable, properties_of
-from bus.wire.transports.redis.plain import entry, read
+from bus.wire.transports.redis.plain import entry
 from protocol.envelope import NOTIFY, Envelope, Header
 from protocol.parcel import Parcel
 from protocol.topology import Names
@@ -67,45 +63,6 @@ def test_a_text_is_in_the_entry_as_it_is_and_what_is_none_as_base64(names: Names
     odd = written(b"\xff")
     assert base64.b64decode(odd["body"]) == b"\xff"
     assert odd["properties"]["body_encoding"] == "base64"
-
-
-_PIECES = st.sampled_from(
-    [*'"\\,{}äx€\n', '\\"', '","content-encoding":', "content-encoding", '","content-type":"']
-)
-
-
-@given(st.lists(_PIECES).map("".join), st.sampled_from(["", "x" * 5000, '{"a":"b"}' * 600]))
-def test_an_entry_is_read_as_kombu_reads_it(text: str, more: str) -> None:
-    """A large one of ours by a shorter way."""
-    body = (text + more).encode()
-    parcel = Parcel(Names("native", "e").to_inbox("a"), Envelope(NOTIFY), body)
-    raw = entry(body, properties_of(parcel))
-    found, expected = read(raw), loads(raw)
-    assert as_bytes(found.pop("body")) == as_bytes(expected.pop("body")) == body
-    assert found == expected
-
-
-@given(st.lists(_PIECES).map("".join), st.lists(_PIECES).map("".join))
-def test_what_somebody_else_wrote_is_read_as_kombu_reads_it(text: str, more: str) -> None:
-    """What is no JSON is refused here, or has a body that its reader can refuse."""
-    raw = b'{"body":"%s%s","content-encoding":"utf-8"%s}' % (
-        text.encode(),
-        b"x" * 5000,
-        more.encode(),
-    )
-    try:
-        expected = loads(raw)
-    except ValueError:
-        with contextlib.suppress(ValueError):
-            as_bytes(read(raw)["body"])
-        return
-    found = read(raw)
-    assert as_bytes(found.pop("body")) == as_bytes(expected.pop("body"))
-    assert found == expected
-
-
-def as_bytes(body: Any) -> bytes:
-    return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
 
 
 def test_two_entries_have_two_tags(names: Names) -> None:
