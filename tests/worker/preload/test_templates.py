@@ -377,7 +377,7 @@ def test_one_host_more_than_are_at_work_has_preloaded(installed: Path, tmp_path:
     try:
         wait_until(lambda: are_imported(1), "one has imported it before there is a command")
         assert result((pool, inbox), ["told", WHERE]).result["exit_status"] == 0
-        assert are_imported(1)
+        assert are_imported(1) or are_imported(2)  # if it was still at work when that was looked at
         key = begun((pool, inbox), tree(tmp_path / "pids"))
         wait_until(lambda: are_imported(2), "another has, before there is a second command")
         pool.end(key)

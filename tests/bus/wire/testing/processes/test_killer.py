@@ -46,12 +46,15 @@ def test_who_is_killed_is_replaced_and_all_end_with_it() -> None:
 def test_which_process_is_killed_can_be_said(victim: Victim) -> None:
     with WorkerKiller(lambda: start(FAMILY), seed=2, victim=victim) as killer:
         pids = set()
+        family: list[int] = []
+
+        def is_there() -> bool:
+            family[:] = [each.pid for each in killer.workers]  # asked once: they may go meanwhile
+            return len(family) == 1 and bool(descendants(family[0]))
+
         for _ in range(8):
-            wait_until(
-                lambda: len(killer.workers) == 1 and bool(descendants(killer.workers[0].pid)),
-                "a family",
-            )
-            pids.add(killer.workers[0].pid)
+            wait_until(is_there, "a family")
+            pids.add(family[0])
             before = killer.kills
             wait_until(lambda: killer.kill_one() is not None, "a kill")
             assert killer.kills == before + 1
