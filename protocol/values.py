@@ -147,14 +147,9 @@ def demand_few(text: str | bytes | bytearray | memoryview, what: str, most: int)
     """
     if len(text) <= most:
         return
-    if isinstance(text, str):
-        if text.count("[") + text.count("{") <= most:
-            return
-        raw = _bytes_of(text)
-    else:
-        raw = bytes(text)
-        if raw.count(b"[") + raw.count(b"{") <= most:
-            return
+    raw = _bytes_of(text) if isinstance(text, str) else bytes(text)
+    if raw.count(b"[") + raw.count(b"{") <= most:
+        return
     brackets = _brackets(raw)
     found = brackets.count(b"[") + brackets.count(b"{")
     if found > most:
