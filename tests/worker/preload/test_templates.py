@@ -366,18 +366,21 @@ def test_one_host_more_than_are_at_work_has_preloaded(installed: Path, tmp_path:
     """The first when the worker has started, so that what cannot be imported is told then."""
     imports = tmp_path / "imports"
     (installed / "told.py").write_text(
-        (installed / "told.py").read_text() + f"open({str(imports)!r}, 'a').write('x')\n"
+        (installed / "told.py").read_text()
+        + f"with open({str(imports)!r}, 'a') as file:\n    print(IMPORTED_IN, file=file)\n"
     )
 
     def are_imported(times: int) -> bool:
-        return imports.exists() and imports.read_text() == "x" * times
+        return imports.exists() and len(pids(imports)) == times
 
     pool, inbox = ProcessesPool([MODULE], 2, preload=["told"]), Inbox()
     pool.start(inbox)
     try:
         wait_until(lambda: are_imported(1), "one has imported it before there is a command")
-        assert result((pool, inbox), ["told", WHERE]).result["exit_status"] == 0
-        assert are_imported(1) or are_imported(2)  # if it was still at work when that was looked at
+        files = {"stdout": str(tmp_path / "out"), "stderr": str(tmp_path / "err")}
+        found = result((pool, inbox), ["told", WHERE], files=files).result
+        assert found["exit_status"] == 0
+        assert int(found["stdout_tail"]) == pids(imports)[0], "it ran where that was imported"
         key = begun((pool, inbox), tree(tmp_path / "pids"))
         wait_until(lambda: are_imported(2), "another has, before there is a second command")
         pool.end(key)
