@@ -295,6 +295,7 @@ class Answers:
         except IllegalTransition:
             self._book.counts["illegal_transition"] += 1
             return
+        attempt.is_named = True
         is_waiting_again = attempt is request.newest and attempt.given_up and not attempt.is_running
         if request.phase == "OPEN" and is_waiting_again and not attempt.peer.is_dead:
             self._rounds.take_back(request, attempt, now)

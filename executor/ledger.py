@@ -364,8 +364,10 @@ class Ledger:
         """No clock of ours proves anything of what is waited for: its worker has to say so.
 
         But one that knows no digests never will; nor one that is there in name alone, and has not
-        answered anything yet: it had a lease more for it, in which we would have heard it. (What
-        may start once at most stays there all the same: there is no other proof.)
+        answered anything yet: it had a lease more for it, in which we would have heard it. If its
+        digest has named the attempt, that lease begins with its last word; but there is no third,
+        or who only says so would be waited for without end. (What may start once at most stays
+        there all the same: there is no other proof.)
         """
         if now < attempt.closes:  # at the same boot, something later was sent
             self._timers.set(attempt.closes, attempt.uuid, attempt.number)
@@ -374,7 +376,10 @@ class Ledger:
             self._withdrawals.settle(request, now)
         elif attempt is request.current and not attempt.is_running:
             if attempt.peer.understands(HELD):
-                until = self._attendance.due(attempt.peer, attempt.closes, now)
+                since = attempt.closes
+                if attempt.is_named:
+                    since = max(since, min(attempt.peer.heard, since + attempt.peer.expiry))
+                until = self._attendance.due(attempt.peer, since, now)
                 if attempt.peer.is_proven or request.order.mode == "amo":
                     return
                 if now < until:

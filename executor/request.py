@@ -119,6 +119,7 @@ class Attempt:
         "base",
         "closes",
         "given_up",
+        "is_named",
         "is_noted_lost",
         "may_be_dropped",
         "needs",
@@ -178,6 +179,8 @@ class Attempt:
         self.is_noted_lost = False
         #: Its worker may have run and forgotten it, in a silence longer than it keeps what is ours.
         self.may_be_dropped = False
+        #: A digest has said that it is queued there: its worker has read it.
+        self.is_named = False
         #: When, in the addressee's clock, in milliseconds. None: by an executor that was killed, so
         #: that perhaps no more was done than to write it down.
         self.sent_there: int | None = None

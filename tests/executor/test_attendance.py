@@ -6,13 +6,22 @@ import pytest
 
 from executor.effects import Effect, Record
 from executor.ledger import Ledger
+from executor.request import start_by_passes
 from protocol import envelope
 from protocol.envelope import Envelope
 from protocol.errors import RequestTimeout, WorkerLost
 from protocol.events import Over, Running, WorkerGone, WorkerSeen
 from protocol.messages import Answer, Response
 from protocol.states import PENDING, RUNNING, WAITING
-from protocol.timing import COMING_BACK, KEEP, LEASE, TASKFLOW_SILENCE, WORKER_EXPIRY, lease
+from protocol.timing import (
+    COMING_BACK,
+    KEEP,
+    LEASE,
+    START_WINDOW,
+    TASKFLOW_SILENCE,
+    WORKER_EXPIRY,
+    lease,
+)
 from tests.executor.peers import (
     TOPIC,
     Native,
@@ -129,6 +138,39 @@ def test_but_who_has_never_answered_anything_is_not_waited_for_without_end(mode:
     found = dispatches(effects)
     assert [d.event.worker for d in found] == ([worker.name] if mode == "alo" else [])
     assert not found or found[0].event.attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "last_word", "waited"),  # all counted from when its start-by has passed for us
+    [
+        (None, 200.0, LEASE),
+        (-50.0, -1.0, -1.0 + LEASE),
+        (-50.0, 4.0, 4.0 + LEASE),
+        (4.0, 4.0, 4.0 + LEASE),
+        (4.0, LEASE, 2 * LEASE),
+        (-50.0, 200.0, 2 * LEASE),
+    ],
+)
+def test_what_its_digest_has_named_it_has_for_a_lease_from_its_last_word_and_two_at_most(
+    named: float | None, last_word: float, waited: float
+) -> None:
+    """A walk found it: the digest came late, and the request went elsewhere within its lease."""
+    ledger, newcomer, worker = make(), Native("b"), Native("a")
+    sent(ledger, newcomer)
+    passed = start_by_passes(0.0, START_WINDOW)
+    effects: list[Effect] = []
+    since = -60.0
+    while not dispatches(effects):
+        since += 0.5
+        now = passed + since
+        ledger.heard([worker.answer(now, TASK)], now)
+        if since <= last_word:
+            ledger.heard([newcomer.answer(now, TASK, credit=0)], now)
+        if since == named:
+            ledger.heard([newcomer.held(now + 0.001, queued="1:1")], now)
+        effects += ledger.tick(now)
+    assert [d.event.worker for d in dispatches(effects)] == [worker.name]
+    assert since == pytest.approx(waited, abs=0.5)
 
 
 def test_and_what_it_is_found_to_run_after_all_is_its_own_again() -> None:

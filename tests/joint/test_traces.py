@@ -671,6 +671,33 @@ def test_who_comes_back_to_the_broker_later_than_others_keeps_what_it_has() -> N
     assert (scene.starts("u0"), scene.seen("u0")) == (1, "success u0#1")
 
 
+def test_what_a_late_digest_names_is_not_sent_elsewhere_before_a_lease_after_it() -> None:
+    """A walk found it: a worker that has not answered yet was given up a lease after its start-by.
+
+    Its digest, which names the request, had arrived after that: it was within its lease still.
+    """
+    scene = Scene(workers=2, beat=20.0, is_prompt=False)
+    scene.submit("u0")
+    holder, other = scene.holder("u0", 1), "w1"
+    scene.passes(3.0)
+    scene.arrives(REQUEST, holder)
+    scene.arrives(NOTIFY, holder)  # it is asked what it holds, says so, and is no more
+    scene.killed(holder)
+    digest = scene.is_lost(HELD)
+    scene.all_is_lost()
+    scene.broker_goes(is_noticed=True)
+    scene.passes(START_WINDOW - 3.0)
+    scene.comes_back("ex")
+    scene.comes_back(other)
+    scene.passes(4.0, silent=False)
+    scene.put_back(digest)
+    scene.everything_arrives()
+    scene.passes(lease(20.0) - 0.1, silent=False)
+    assert (scene.state("u0"), scene.starts("u0")) == ("PENDING", 0)
+    scene.passes(0.2, silent=False)
+    assert scene.holder("u0", 2) == other
+
+
 @pytest.mark.parametrize("mode", ["alo", "amo"])
 def test_in_an_outage_that_is_noticed_no_lease_runs_out(mode: str) -> None:
     scene = Scene(workers=2, beat=1.0)
