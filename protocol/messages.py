@@ -275,9 +275,10 @@ def parse(body: object, max_depth: int = MAX_DEPTH) -> Json:
     if not isinstance(body, (bytes, bytearray, memoryview, str)):
         raise MessageRefused("json", f"a body of type {type(body).__name__}, bytes expected")
     demand_length(len(body))
+    text = body if isinstance(body, (str, bytes)) else bytes(body)
     try:
-        demand_few(body, "the body", MAX_CONTAINERS)
-        return loads(body if isinstance(body, (str, bytes)) else bytes(body), max_depth)
+        demand_few(text, "the body", MAX_CONTAINERS)
+        return loads(text, max_depth)
     except ValueRefused as error:
         raise MessageRefused("json", str(error)) from None
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from protocol.errors import ValueRefused
 from protocol.size import MAX_BODY
-from protocol.values import MAX_CONTAINERS, MAX_DEPTH, Json, demand_few, dumps, loads
+from protocol.values import MAX_CONTAINERS, MAX_DEPTH, Json, demand_few, dumps, has_few, loads
 
 #: Levels around a result or details in a RESPONSE body: ``{"data": {"result": …}}``.
 ANSWER_LEVELS: Final = 2
@@ -29,7 +29,7 @@ def write(value: Json, what: str) -> str:
     """
     text = dumps(value, what, MAX_TEXT)
     demand_few(text, what, MAX_CONTAINERS - ANSWER_LEVELS)
-    if text.count("[") + text.count("{") > MAX_DEPTH - ANSWER_LEVELS:
+    if not has_few(text, MAX_DEPTH - ANSWER_LEVELS):
         try:
             loads("[" * ANSWER_LEVELS + text + "]" * ANSWER_LEVELS)
         except ValueRefused:

@@ -558,6 +558,14 @@ def test_a_string_of_any_length_hides_its_brackets_and_shows_those_behind_it(len
             values.loads(before + "[" * values.MAX_DEPTH)
 
 
+@given(text=st.text('[{]}"x'), most=st.integers(0, 12))
+def test_whether_there_are_few_brackets_is_told_of_texts_and_bytes_alike(
+    text: str, most: int
+) -> None:
+    brackets = text.count("[") + text.count("{")
+    assert values.has_few(text, most) == values.has_few(text.encode(), most) == (brackets <= most)
+
+
 @pytest.mark.parametrize("piece", [b'{"a":', b'""', b'["",', b'["[",', b'{"\\"":'])
 def test_to_look_at_the_brackets_of_a_text_takes_little_more_than_the_text(piece: bytes) -> None:
     """A peer's text, which may be made for the purpose and be refused after the look."""
