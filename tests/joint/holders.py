@@ -38,6 +38,8 @@ class Holders:
 
     def __init__(self) -> None:
         self._sent_as: dict[Place, Sent] = {}
+        #: When each cannot be started any more, in its worker's clock.
+        self._start_by: dict[Place, int] = {}
         self._confirmed: dict[Place, Sent] = {}
         #: Those of them that run or have ended, as far as the executor can know.
         self._running: set[Place] = set()
@@ -68,12 +70,13 @@ class Holders:
             assert event.boot is not None
             assert event.ticket is not None
             self._sent_as[event.boot, event.ticket] = sent
+            self._start_by[event.boot, event.ticket] = event.start_by or 0
         elif event.reason != "lost":
             self._closed.add(sent)
 
     def anew(self) -> None:
         """Another executor, which knows nothing of the one before."""
-        for memory in (self._sent_as, self._confirmed, self._told, self._latest):
+        for memory in (self._sent_as, self._start_by, self._confirmed, self._told, self._latest):
             memory.clear()
         self._ran.clear()
         self._running.clear()
@@ -121,7 +124,7 @@ class Holders:
         elif isinstance(message, Held):
             if (header.clock or 0) >= self._told.get(boot, 0):  # else another has overtaken it
                 self._told[boot] = header.clock or 0
-                self._listed(boot, message)
+                self._listed(boot, message, header.clock or 0)
         elif isinstance(message, Release):
             for text, _ in message.items:
                 self._deny(boot, text)
@@ -136,11 +139,20 @@ class Holders:
         elif message.state in (RUNNING, EVENT) and (boot, header.tickets) not in self._ran:
             self._confirm(boot, header.tickets, runs=True)
 
-    def _listed(self, boot: str, held: Held) -> None:
+    def _listed(self, boot: str, held: Held, clock: int) -> None:
+        """What it lacks past its start-by is proven not to have been started, whatever comes of it.
+
+        (As a REQUEST that comes after that, for one that runs there as an earlier attempt.)
+        """
         self._forget(boot)
+        listed: set[str] = set()
         for text, runs in ((held.queued, False), (held.running, True), (held.ended, True)):
             for ticket in tickets.parse(text) if text else ():
+                listed.add(str(ticket))
                 self._confirm(boot, str(ticket), runs=runs)
+        for place, start_by in self._start_by.items():
+            if place[0] == boot and start_by <= clock and place[1] not in listed:
+                self._closed.add(self._sent_as[place])
 
     def _confirm(self, boot: str, ticket: str, *, runs: bool) -> None:
         self._ran.add((boot, ticket))
