@@ -42,7 +42,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--number", type=int, help="tell the story of this one walk")
     parser.add_argument("--whole", action="store_true", help="with all of its steps")
-    parser.add_argument("--hunt", type=float, help="for so many seconds; answers in JSON")
+    parser.add_argument(
+        "--hunt", type=float, help="for so many seconds of the processor; answers in JSON"
+    )
     options = parser.parse_args()
     if options.number is not None:
         return _one(options.number, whole=options.whole)

@@ -26,7 +26,7 @@ from tests.joint.rules import MUTATIONS, Mutation
 ROOT: Final = Path(__file__).resolve().parents[2]
 #: What is copied: the packages, and as much of the tests as walks need.
 _COPIED: Final = ("protocol", "bus", "executor", "worker", "tests/joint")
-#: Seconds of walks before a rule counts as not missed.
+#: Seconds of the processor, spent on walks, before a rule counts as not missed.
 PATIENCE: Final = 180.0
 _TRACES: Final = "tests/joint/test_traces.py"
 _PYTEST: Final = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-c", os.devnull)
@@ -40,7 +40,7 @@ class Caught:
     #: The promise that broke in a walk; None if none did.
     promise: str | None
     walks: int
-    #: Of walking; the traces are apart.
+    #: Of the processor, for walking; the traces are apart.
     seconds: float
     #: How many traces failed.
     traces: int

@@ -10,7 +10,7 @@ import pytest
 from tests.joint.mutations import ROOT, copied, run
 from tests.joint.rules import MUTATIONS, Mutation
 
-#: Seconds of walks for a rule that is missed within one or two.
+#: Seconds of the processor for a rule that is missed within a few.
 PATIENCE = 40.0
 QUICK = [mutation for mutation in MUTATIONS if mutation.is_quick]
 
