@@ -79,7 +79,8 @@ def main() -> int:
         futures = {}
         for number in range(options.count):
             mark = options.first + number
-            light = executor.options(key=f"{options.name}-{number}")
+            # A time of its own: nobody may offer the task for long while so many are submitted.
+            light = executor.options(key=f"{options.name}-{number}", timeout=3600.0)
             future = light.submit(errands.work, options.marks, mark, options.seconds)
             futures[number] = future
         if options.submitted:
