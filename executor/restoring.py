@@ -21,7 +21,7 @@ from protocol.retry import from_json as retry_from_json
 from protocol.states import FAILURE
 from protocol.tickets import parse
 from protocol.timing import START_WINDOW
-from protocol.values import dumps
+from protocol.values import rewritten
 
 if TYPE_CHECKING:
     from protocol.history import AttemptStatus, RequestStatus
@@ -33,7 +33,7 @@ def request_of(status: RequestStatus, directory: Directory, now: float, wall: fl
     order = Order(
         submitted.uuid,
         submitted.task,
-        dumps(submitted.body).encode("ascii"),
+        rewritten(submitted.body).encode("ascii"),
         tuple(submitted.topics),
         submitted.named_only,
         submitted.timeout,

@@ -109,6 +109,14 @@ def dumps(value: object, what: str = "value", most: int | None = None) -> str:
     return text
 
 
+def rewritten(value: Json) -> str:
+    """The compact ASCII JSON text of what :func:`loads` has read: it is not checked again."""
+    try:
+        return _ENCODER.encode(value)
+    except (ValueError, RecursionError):  # a large int, or a stack that is nearly full
+        return dumps(value)
+
+
 def loads(data: str | bytes | bytearray | memoryview, max_depth: int = MAX_DEPTH) -> Json:
     """The value of a JSON text; bytes are strict UTF-8.
 

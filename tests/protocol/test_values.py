@@ -101,6 +101,17 @@ def test_json_values_arrive_as_they_left(value: Any) -> None:
         assert values.loads(data) == arrived(value)
 
 
+@given(PLAIN)
+def test_what_was_read_is_written_again_as_it_was(value: Any) -> None:
+    text = values.dumps(value)
+    assert values.rewritten(values.loads(text)) == text
+
+
+def test_so_is_what_no_encoder_writes_quickly() -> None:
+    text = "[" * values.MAX_DEPTH + "9" * 6000 + "]" * values.MAX_DEPTH
+    assert values.rewritten(values.loads(text)) == text
+
+
 @given(ANYTHING)
 def test_what_check_accepts_arrives_and_what_it_refuses_names_its_place(value: Any) -> None:
     try:
