@@ -59,15 +59,29 @@ class Attendance:
         outage in it, so that whoever has died is noticed though the broker comes and goes.
         """
         since, self._heard = self._heard, now
-        if since is None:
-            return
-        grace = min(now - since, COMING_BACK)
-        for peer in self._directory.excuse(since, now, grace):
+        if since is not None:
+            self._wait_longer(since, now)
+
+    def stood_still(self, since: float, until: float) -> None:
+        """We took nothing of what was sent to us in that time, as if it had not been.
+
+        Unlike in an outage it is known when that began: it is excused whenever it is so, and no
+        silence before it.
+        """
+        self._hears_since = until
+        if self._heard is not None:
+            self._heard += until - since
+        self._wait_longer(since, until)
+
+    def _wait_longer(self, since: float, until: float) -> None:
+        """The silence in that time was our own."""
+        grace = min(until - since, COMING_BACK)
+        for peer in self._directory.excuse(since, until, grace):
             was_there = peer.is_in_time(since)
             for attempt in list(peer.doubtful.values()):
                 request = self._book.requests[attempt.uuid]
                 if request.phase == "OPEN" and attempt is request.newest:
-                    self._rounds.take_back(request, attempt, now)
+                    self._rounds.take_back(request, attempt, until)
                     peer.grace = grace if was_there else 0.0
 
     def listening(self, is_listening: bool, now: float) -> None:

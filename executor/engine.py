@@ -236,6 +236,7 @@ class Engine:
             name=f"taskline-keeper-{self.id[:8]}",
             on_crowd=self._crowd.count,
             is_listening=lambda: self._listener.is_consuming,
+            stood_still=lambda: self._listener.stood_still,
             on_superseded=self._superseded,
             journal=pen,
             herald=self._herald,

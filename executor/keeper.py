@@ -125,6 +125,7 @@ class Keeper:
         name: str,
         on_crowd: Callable[[int], None],
         is_listening: Callable[[], bool],
+        stood_still: Callable[[], tuple[float, float]],
         on_superseded: Callable[[ExecutorSuperseded], None] | None = None,
         journal: Lines | None = None,
         herald: Herald | None = None,
@@ -136,6 +137,9 @@ class Keeper:
         self._deliverer = deliverer
         self._on_crowd = on_crowd
         self._is_listening = is_listening
+        self._stood_still = stood_still
+        #: Until when that is accounted for.
+        self._went_on = 0.0
         self._was_listening = True
         self._on_superseded = on_superseded
         self._journal = journal
@@ -222,6 +226,10 @@ class Keeper:
         if is_listening is not self._was_listening:
             self._was_listening = is_listening
             ledger.listening(is_listening, now)
+        since, until = self._stood_still()
+        if until > self._went_on:  # another time, or more of the same
+            ledger.stood_still(max(since, self._went_on), until)
+            self._went_on = until
         orders: list[Order] = []
         effects, self._restored = self._restored, []
         cancelled: list[str] = []

@@ -259,6 +259,10 @@ class Ledger:
         """Whether what is sent to us arrives, as far as is known; at first it is taken to."""
         self._attendance.listening(is_listening, now)
 
+    def stood_still(self, since: float, until: float) -> None:
+        """In that time this process took nothing of what was sent to us: nobody was silent."""
+        self._attendance.stood_still(since, until)
+
     def tick(self, now: float) -> list[Effect]:
         """Time has passed: ask, forget, expire, dispatch again."""
         self._ask(now)

@@ -26,5 +26,6 @@ QUIET = 3.0  # seconds without a word on a Redis fan-out, after which one is ask
 KEEP_ALIVE = 1.0  # seconds between two looks at a connection on which nothing is sent or taken
 LIFETIME_REFRESH = 60.0  # seconds between two extensions of what a Redis list has to live
 
+STANDSTILL = 0.5  # seconds between two turns of a listener, which takes a tenth: it stood still
 LOOK = 5.0  # seconds between two looks at whether a thread comes round
 LOOKS_IN_VAIN = 6  # in which it did not: it hangs, and another takes its place

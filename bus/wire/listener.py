@@ -63,6 +63,22 @@ class _Session(Life):
         self.thread = threading.Thread(target=run, args=(self,), name=name, daemon=True)
         #: Set when it has begun to end.
         self.is_ending = threading.Event()
+        #: When it came round last, and the last time that it did not: since when, until when.
+        self.turned = time.monotonic()
+        self.stood_still = 0.0, 0.0
+
+    def turn(self) -> None:
+        """It comes round."""
+        self.turns += 1
+        now = time.monotonic()
+        if now - self.turned > deadlines.STANDSTILL:
+            self.stood_still = self.turned, now
+        self.turned = now  # last: whoever sees that sees the other as well
+
+    def consumes(self) -> None:
+        """It does, from now on: what was before, the broker's absence accounts for."""
+        self.turn()
+        self.stood_still = 0.0, 0.0
 
 
 class Listener:
@@ -80,7 +96,6 @@ class Listener:
         delete_at_end: Sequence[Queue] = (),
     ) -> None:
         """``deliver`` and ``on_consuming`` are called on this thread: they put into a mailbox.
-
         ``delete_at_end``: queues that nobody will read after a clean stop; see ``delete_too``.
         """
         self._url = url
@@ -115,6 +130,22 @@ class Listener:
         A line that went dead is known to be so a moment (``deadlines.SILENCE``) later.
         """
         return self._is_consuming and not self._session.is_late
+
+    @property
+    def stood_still(self) -> tuple[float, float]:
+        """Since when and until when it took nothing for longer than a moment, though it consumes.
+
+        The last time it was so, on the monotonic clock; it may be so still, until now. Then this
+        process was stopped, or starved: what came meanwhile lies at the broker, and whoever else
+        comes round first must not take that for silence. Any thread.
+        """
+        session, now = self._session, time.monotonic()
+        turned = session.turned
+        if not self._is_consuming:
+            return 0.0, 0.0
+        if now - turned > deadlines.STANDSTILL:
+            return turned, now
+        return session.stood_still
 
     def start(self, timeout: float | None = None) -> None:
         """Begin; returns when the queues are declared and consumed.
@@ -192,11 +223,12 @@ class Listener:
         backoff = Backoff()
         broker = session.broker
         while self._goes_on(session):
-            session.turns += 1
+            session.turn()
             try:
                 broker.open()
                 broker.consume(self._queues)
                 if self._goes_on(session):
+                    session.consumes()
                     self._note_consuming()
                     self._on_consuming()
                     self._listen(session, backoff)
@@ -218,7 +250,7 @@ class Listener:
         refresh_at = time.monotonic() + deadlines.REFRESH
         while self._goes_on(session):
             deliveries = broker.drain(DRAIN)
-            session.turns += 1
+            session.turn()
             if session.is_abandoned:
                 return  # they go back to their queues, or come again end to end
             if deliveries:
@@ -252,7 +284,7 @@ class Listener:
         now = time.monotonic()
         until, keep_alive_at = now + PATIENCE, now + deadlines.KEEP_ALIVE
         while self._goes_on(session) and self._is_crowded():
-            session.turns += 1
+            session.turn()
             now = time.monotonic()
             if len(self._handed_over) < held:
                 held, until = len(self._handed_over), now + PATIENCE

@@ -358,6 +358,41 @@ def test_while_we_know_that_we_cannot_hear_no_lease_runs_out(mode: str) -> None:
     assert ledger.state_of("u1") == RUNNING
 
 
+def test_time_in_which_we_took_nothing_counts_for_nobody() -> None:
+    """We were stopped for longer than a lease; our timers would find everybody silent."""
+    ledger, worker, other = make(), Native("a"), Native("b")
+    running(ledger, worker, mode="amo")
+    ledger.heard([other.answer(10.0, TASK, credit=0)], 10.0)
+    ledger.stood_still(10.1, 500.0)
+    assert lines(until(ledger, 500.0, 500.0 + LEASE - 10.2)) == []
+    ledger.heard([worker.answer(503.0, TASK)], 503.0)
+    assert ledger.state_of("u1") == RUNNING
+
+
+def test_but_a_process_that_stands_still_again_and_again_notices_a_dead_worker() -> None:
+    """It is starved, for three seconds of each four, and there is no other worker to be heard."""
+    ledger, dead = make(), Native("a")
+    running(ledger, dead)
+    now, effects = 1.0, []
+    while not lines(effects):
+        ledger.stood_still(now, now + 3.0)
+        effects = until(ledger, now + 3.0, now + 4.0)
+        now += 4.0
+        assert now < 4 * (LEASE + COMING_BACK) + 4.0
+    assert lines(effects) == [Over("u1", 1, "lost")]
+
+
+def test_an_outage_after_a_standstill_is_excused_without_it() -> None:
+    ledger, worker = make(), Native("a")
+    running(ledger, worker)
+    ledger.heard([worker.answer(1.0, TASK)], 1.0)
+    ledger.stood_still(1.0, 100.0)
+    ledger.consuming(104.0)
+    last = 104.0 + LEASE + COMING_BACK
+    assert lines(until(ledger, 104.0, last - 0.1)) == []
+    assert lines(until(ledger, last - 0.1, last)) == [Over("u1", 1, "lost")]
+
+
 def test_from_when_we_hear_again_it_does() -> None:
     """Also where nobody says so by consuming anew: a thread was only late."""
     ledger, worker = make(), Native("a")

@@ -84,6 +84,8 @@ class Room:
         self.crowds: list[int] = []
         #: Whether its listener says that it consumes.
         self.is_listening = True
+        #: When it did not come round, as it says.
+        self.stood_still = 0.0, 0.0
         self.paper = paper
         self.deliverer = Deliverer("taskline-deliverer-test")
         self.ledger = Ledger(EXECUTOR, EXCHANGE, (TOPIC,), keeps_journal=paper is not None)
@@ -98,6 +100,7 @@ class Room:
             name="taskline-keeper-test",
             on_crowd=self.crowds.append,
             is_listening=lambda: self.is_listening,
+            stood_still=lambda: self.stood_still,
             journal=paper,
             herald=Herald(bus, Opened("me", 1), keeps_journal=paper is not None),
         )
@@ -580,3 +583,18 @@ def test_it_tells_the_ledger_whether_what_is_sent_to_us_arrives(room: Room) -> N
     for room.is_listening in (True, False, True):
         watches = room.asked(lambda ledger: ledger._attendance.next_expiry() is not None)
         assert watches is room.is_listening
+
+
+def test_it_tells_the_ledger_of_a_standstill_before_anything_else_and_of_each_time_once(
+    room: Room,
+) -> None:
+    room.worker_comes()
+
+    def expiry() -> float:
+        return room.asked(lambda ledger: ledger._attendance.next_expiry() or 0.0)
+
+    before = expiry() + 2.0  # the grace, as long as the longest of these
+    for since, until, longer in ((10.0, 12.0, 2.0), (10.0, 12.5, 2.5), (20.0, 21.0, 3.5)):
+        room.stood_still = since, until
+        assert expiry() - before == pytest.approx(longer)
+        assert expiry() - before == pytest.approx(longer)

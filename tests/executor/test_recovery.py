@@ -85,6 +85,7 @@ class Taken:
             name="taskline-keeper-test",
             on_crowd=lambda workers: None,
             is_listening=lambda: True,
+            stood_still=lambda: (0.0, 0.0),
             journal=self.journal,
         )
         self.uuids = recovery.take_up(

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bus.wire.deadlines import STANDSTILL
 from executor import outcomes
 from executor.effects import Effect, Outcome, Tell
 from executor.future import Future
@@ -70,7 +71,8 @@ class ExecutorProcess:
         self.name = name
         self.incarnation = incarnation
         self.journal = journal
-        self.is_frozen = False
+        #: Since when it stands still, in its own clock; None: it does not.
+        self._frozen_since: float | None = None
         #: Whether what is sent to it can arrive.
         self.is_listening = True
         #: It is killed within this turn, after so many more things done; None: it is not.
@@ -103,6 +105,22 @@ class ExecutorProcess:
     def wall(self) -> float:
         """The wall clock."""
         return EPOCH + self.world.time
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it stands still."""
+        return self._frozen_since is not None
+
+    @is_frozen.setter
+    def is_frozen(self, is_frozen: bool) -> None:
+        """Once it goes on, its listener knows since when it has taken nothing."""
+        if is_frozen and self._frozen_since is None:
+            self._frozen_since = self.now
+        elif not is_frozen and self._frozen_since is not None:
+            since, self._frozen_since = self._frozen_since, None
+            if self.is_listening and self.now - since > STANDSTILL:
+                self.ledger.stood_still(since, self.now)
+                self.deadline = None
 
     def next_deadline(self) -> float:
         """In the world's time."""

@@ -277,6 +277,35 @@ def test_stop_before_start_does_nothing_and_start_after_it_is_refused(listen: Li
 # a thread that hangs ------------------------------------------------------------------------------
 
 
+def test_that_it_stands_still_is_seen_meanwhile_and_before_what_came_then_is_delivered(
+    names: Names, listen: Listen
+) -> None:
+    """Until then nobody may conclude anything from what he has not heard."""
+    holds, goes_on = threading.Event(), threading.Event()
+    seen: list[tuple[float, float]] = []
+
+    def stand_still() -> None:
+        seen.append(listener.stood_still)
+        holds.set()
+        assert goes_on.wait(DEADLINE)
+
+    deliver = Collected(stand_still)
+    listener = listen("memory://", deliver)
+    listener.start()
+    send("memory://", question(names.to_inbox("a"), "one"))
+    assert holds.wait(DEADLINE)
+    assert until(lambda: listener.stood_still != seen[0])
+    since, now = listener.stood_still
+    assert deadlines.STANDSTILL < now - since < DEADLINE
+    assert listener.stood_still[1] > now, "it does so still"
+    send("memory://", question(names.to_inbox("a"), "two"))
+    goes_on.set()
+    assert deliver.askers(2) == ["one", "two"]
+    assert seen[1][0] == since
+    assert seen[1] == listener.stood_still
+    assert seen[1][1] > now
+
+
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody waits at a mailbox, as a keeper does, and looks round often."""
