@@ -7,10 +7,12 @@ import time
 
 import kombu
 
+from bus.wire.deadlines import REFRESH
 from bus.wire.testing import PrivateRabbitMQ, PrivateRedis
 from tests.faults import errands
 from tests.faults.batch import Batch
 from tests.faults.scenario import Play, Scenario
+from tests.faults.stage import wait_for
 
 WORKERS, SLOTS = 2, 4
 
@@ -41,14 +43,22 @@ def _empty(play: Play) -> float:
     else:
         assert isinstance(play.server, PrivateRabbitMQ)
         kind = "exchanges" if play.variant == "exchanges" else "queues"
-        names = play.server.control(f"list_{kind}", "name", "--no-table-headers").splitlines()
-        ours = [name for name in names if play.exchange in name]
-        play.expect(bool(ours), f"there were no {kind} to delete")
+        # Those that were deleted before may be missed by nobody yet: requests go past the exchange.
+        there = wait_for(lambda: bool(_ours(play, kind)), 2 * REFRESH)
+        play.expect(there, f"there were no {kind} to delete")
+        ours = _ours(play, kind)
         with kombu.Connection(play.url) as connection:
             channel = connection.default_channel
             for name in ours:
                 (channel.exchange_delete if kind == "exchanges" else channel.queue_delete)(name)
     return time.monotonic()
+
+
+def _ours(play: Play, kind: str) -> list[str]:
+    """The names of all queues, or exchanges, that are of this play."""
+    assert isinstance(play.server, PrivateRabbitMQ)
+    names = play.server.control(f"list_{kind}", "name", "--no-table-headers").splitlines()
+    return [name for name in names if play.exchange in name]
 
 
 def _feed(play: Play, batch: Batch, is_over: threading.Event) -> None:
