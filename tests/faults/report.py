@@ -1,10 +1,11 @@
 """The page of results: a table for each fault, and what is promised, from a template beside this.
 
-Of each fault, broker and kind the worst over all seeds is shown, of the largest size played.
+Of each fault, broker, kind and size the worst over all seeds is shown.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -73,10 +74,11 @@ def _tables(results: Sequence[Result]) -> Iterable[str]:
         yield f"### {scenario.code} {scenario.name}\n\n{scenario.words}\n"
         rows = []
         for broker in BROKERS:
-            for variant in scenario.variants:
-                here = [r for r in of_it if (r.broker, r.variant) == (broker, variant)]
+            for variant, size in itertools.product(scenario.variants, ("full", "quick")):
+                kind = (broker, variant, size)
+                here = [r for r in of_it if (r.broker, r.variant, r.size) == kind]
                 if here:
-                    rows.append(row(broker, variant, here))
+                    rows.append(row(*kind, here))
         yield _HEAD + "\n".join(rows) + "\n"
         for result in of_it:
             for problem in result.problems:
@@ -85,9 +87,7 @@ def _tables(results: Sequence[Result]) -> Iterable[str]:
         yield ""
 
 
-def row(broker: str, variant: str, results: Sequence[Result]) -> str:
-    size = "full" if any(result.size == "full" for result in results) else "quick"
-    chosen = [result for result in results if result.size == size]
+def row(broker: str, variant: str, size: str, chosen: Sequence[Result]) -> str:
     passed = sum(not result.problems for result in chosen)
     cells = [
         broker,
