@@ -49,6 +49,8 @@ class Attendance:
         self._is_listening = True
         #: Since when we hear, as far as is known.
         self._hears_since = -math.inf
+        #: Since when and until when we took nothing, the last time.
+        self._stood_still = 0.0, 0.0
 
     def excuse(self, now: float) -> None:
         """We hear again: since anybody was last heard from, the silence was our own.
@@ -68,7 +70,7 @@ class Attendance:
         Unlike in an outage it is known when that began: it is excused whenever it is so, and no
         silence before it.
         """
-        self._hears_since = until
+        self._stood_still = since, until
         if self._heard is not None:
             self._heard += until - since
         self._wait_longer(since, until)
@@ -93,7 +95,11 @@ class Attendance:
 
     def due(self, peer: Peer, since: float, now: float) -> float:
         """When it has had a lease to say something, from ``since`` on, that we would have heard."""
-        return (max(since, self._hears_since) if self._is_listening else now) + peer.expiry
+        if not self._is_listening:
+            return now + peer.expiry
+        since = max(since, self._hears_since)
+        stopped, went_on = self._stood_still
+        return since + peer.expiry + max(0.0, went_on - max(stopped, since))
 
     def next_expiry(self) -> float | None:
         """When somebody will have been silent for too long; None as long as nobody can be."""

@@ -204,6 +204,30 @@ def test_nor_does_that_time_run_out_while_nobody_can_be_heard() -> None:
     assert [d.event.worker for d in dispatches(until(ledger, 312.0, 314.0))] == [other.name]
 
 
+@pytest.mark.parametrize(
+    ("pauses", "steps"),  # each followed by a second in which both are heard
+    [([100.0] + [0.0] * 20, 13), ([3.0] * 20, 4)],
+)
+def test_nor_while_we_take_nothing_but_it_does_in_the_end(pauses: list[float], steps: int) -> None:
+    """Of a process that is starved without end the last time is counted, and not each."""
+    ledger, newcomer, other = make(), Native("b"), Native("a")
+    sent(ledger, newcomer)
+    now, left = start_by_passes(0.0, START_WINDOW), steps
+    effects: list[Effect] = []
+    for pause in pauses:
+        left -= 1
+        if pause:
+            ledger.stood_still(now, now + pause)
+        now += pause
+        ledger.heard([newcomer.answer(now, TASK, credit=0), other.answer(now, TASK)], now)
+        effects = until(ledger, now, now + 1.0)
+        now += 1.0
+        if dispatches(effects):
+            break
+    assert [d.event.worker for d in dispatches(effects)] == [other.name]
+    assert left == 0
+
+
 def test_but_a_worker_that_knows_no_digests_will_never_say_so() -> None:
     ledger, old = make(), Native("a", caps=("release",))
     sent(ledger, old)
