@@ -70,7 +70,8 @@ class Attendance:
         Unlike in an outage it is known when that began: it is excused whenever it is so, and no
         silence before it.
         """
-        self._stood_still = since, until
+        stopped, went_on = self._stood_still
+        self._stood_still = stopped if since == went_on else since, until  # more of the same
         if self._heard is not None:
             self._heard += until - since
         self._wait_longer(since, until)

@@ -221,15 +221,16 @@ class Keeper:
         ledger = self._ledger
         wait = ledger.next_deadline() - time.monotonic()
         items = self._mailbox.take(max(0.0, wait))
-        now = time.monotonic()
+        # First: what the listener finds when it goes on, a broken line perhaps, is of later.
+        since, until = self._stood_still()
+        now = max(time.monotonic(), until)
+        if until > self._went_on:  # another time, or more of the same
+            ledger.stood_still(max(since, self._went_on), until)
+            self._went_on = until
         is_listening = self._is_listening()
         if is_listening is not self._was_listening:
             self._was_listening = is_listening
             ledger.listening(is_listening, now)
-        since, until = self._stood_still()
-        if until > self._went_on:  # another time, or more of the same
-            ledger.stood_still(max(since, self._went_on), until)
-            self._went_on = until
         orders: list[Order] = []
         effects, self._restored = self._restored, []
         cancelled: list[str] = []

@@ -71,9 +71,14 @@ class _Session(Life):
         """It comes round."""
         self.turns += 1
         now = time.monotonic()
-        if now - self.turned > deadlines.STANDSTILL:
-            self.stood_still = self.turned, now
+        if now > self.standstill:
+            self.stood_still = self.standstill, now
         self.turned = now  # last: whoever sees that sees the other as well
+
+    @property
+    def standstill(self) -> float:
+        """From when on it stands still unless it comes round."""
+        return self.turned + deadlines.STANDSTILL
 
     def consumes(self) -> None:
         """It does, from now on: what was before, the broker's absence accounts for."""
@@ -133,19 +138,18 @@ class Listener:
 
     @property
     def stood_still(self) -> tuple[float, float]:
-        """Since when and until when it took nothing for longer than a moment, though it consumes.
+        """Since when and until when it took nothing although it consumes, beyond a moment.
 
         The last time it was so, on the monotonic clock; it may be so still, until now. Then this
         process was stopped, or starved: what came meanwhile lies at the broker, and whoever else
-        comes round first must not take that for silence. Any thread.
+        comes round first must not take that for silence. The moment itself is not a part of it, so
+        that in a process that is starved without end time goes on. Any thread.
         """
         session, now = self._session, time.monotonic()
-        turned = session.turned
+        standstill = session.standstill
         if not self._is_consuming:
             return 0.0, 0.0
-        if now - turned > deadlines.STANDSTILL:
-            return turned, now
-        return session.stood_still
+        return (standstill, now) if now > standstill else session.stood_still
 
     def start(self, timeout: float | None = None) -> None:
         """Begin; returns when the queues are declared and consumed.

@@ -406,6 +406,15 @@ def test_but_a_process_that_stands_still_again_and_again_notices_a_dead_worker()
     assert lines(effects) == [Over("u1", 1, "lost")]
 
 
+def test_a_standstill_that_is_told_in_pieces_is_one() -> None:
+    ledger, newcomer = make(), Native("b")
+    sent(ledger, newcomer)
+    for piece in range(10):
+        ledger.stood_still(101.0 + piece, 102.0 + piece)
+    (peer,) = ledger.directory
+    assert ledger._attendance.due(peer, 100.0, 111.0) == 100.0 + LEASE + 10.0
+
+
 def test_an_outage_after_a_standstill_is_excused_without_it() -> None:
     ledger, worker = make(), Native("a")
     running(ledger, worker)

@@ -32,7 +32,7 @@ from protocol.events import Cancelled as CancelledLine
 from protocol.events import Dispatched, Ended, Event, Opened
 from protocol.messages import UPDATE_PROGRESS
 from protocol.parcel import Parcel, Received
-from protocol.timing import REQUEST_TIMEOUT
+from protocol.timing import LEASE, REQUEST_TIMEOUT
 from tests.executor.peers import EXCHANGE, EXECUTOR, TOPIC, Native, order
 from tests.processes import wait_until
 
@@ -84,6 +84,7 @@ class Room:
         self.crowds: list[int] = []
         #: Whether its listener says that it consumes.
         self.is_listening = True
+        self.is_breaking = False
         #: When it did not come round, as it says.
         self.stood_still = 0.0, 0.0
         self.paper = paper
@@ -99,7 +100,7 @@ class Room:
             self.deliverer,
             name="taskline-keeper-test",
             on_crowd=self.crowds.append,
-            is_listening=lambda: self.is_listening,
+            is_listening=self.listens,
             stood_still=lambda: self.stood_still,
             journal=paper,
             herald=Herald(bus, Opened("me", 1), keeps_journal=paper is not None),
@@ -107,6 +108,12 @@ class Room:
         self.deliverer.start()
         self.keeper.start()
         self.worker = Native("a")
+
+    def listens(self) -> bool:
+        """What its listener says, which finds a broken line the moment after if it is to."""
+        if self.is_breaking:
+            self.stood_still = 0.0, 0.0
+        return self.is_listening
 
     # a home
 
@@ -598,3 +605,23 @@ def test_it_tells_the_ledger_of_a_standstill_before_anything_else_and_of_each_ti
         room.stood_still = since, until
         assert expiry() - before == pytest.approx(longer)
         assert expiry() - before == pytest.approx(longer)
+
+
+def test_a_standstill_counts_though_the_line_is_found_broken_at_its_end(room: Room) -> None:
+    """Before, what is started once at most could be lost between two questions of one turn."""
+    room.worker_comes()
+    room.is_breaking = True
+    before = room.asked(lambda ledger: ledger._attendance.next_expiry() or 0.0)
+    room.stood_still = 10.0, 12.0
+    room.asked(len)
+    assert room.stood_still == (0.0, 0.0)
+    after = room.asked(lambda ledger: ledger._attendance.next_expiry() or 0.0)
+    assert after - before == pytest.approx(2.0 + 2.0)  # and as much grace
+
+
+def test_what_is_heard_at_the_end_of_a_standstill_is_not_heard_before_it(room: Room) -> None:
+    until = time.monotonic() + 100.0
+    room.stood_still = until - 100.0, until
+    room.worker_comes()
+    expiry = room.asked(lambda ledger: ledger._attendance.next_expiry() or 0.0)
+    assert expiry == pytest.approx(until + LEASE)
