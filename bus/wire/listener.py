@@ -101,6 +101,7 @@ class Listener:
         delete_at_end: Sequence[Queue] = (),
     ) -> None:
         """``deliver`` and ``on_consuming`` are called on this thread: they put into a mailbox.
+
         ``delete_at_end``: queues that nobody will read after a clean stop; see ``delete_too``.
         """
         self._url = url
