@@ -118,8 +118,8 @@ class ExecutorProcess:
             self._frozen_since = self.now
         elif not is_frozen and self._frozen_since is not None:
             since, self._frozen_since = self._frozen_since, None
-            if self.is_listening and self.now - since > STANDSTILL:
-                self.ledger.stood_still(since, self.now)
+            if self.is_listening and self.now > since + STANDSTILL:
+                self.ledger.stood_still(since + STANDSTILL, self.now)
                 self.deadline = None
 
     def next_deadline(self) -> float:
